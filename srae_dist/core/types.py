@@ -1,0 +1,53 @@
+"""The few values that travel between layers. Shapes: N images, H x W pixels, C = 3 channels;
+a content code is k x a x b, a domain code j numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    import torch
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Samples of one micro-batch, as the loader hands them to the engine."""
+
+    images: Tensor  # uint8, N H W C
+    domains: Tensor  # int64, N: index into the manifest's domain names
+    slots: Tensor  # int64, N: step * global batch + place in the global batch; names the randomness
+    keys: tuple[str, ...]  # the samples' keys, for messages
+
+    def pin_memory(self) -> Batch:
+        """Page-lock the tensors (called by ``DataLoader``)."""
+        return Batch(
+            self.images.pin_memory(), self.domains.pin_memory(), self.slots.pin_memory(), self.keys
+        )
+
+    def to(self, device: torch.device) -> Batch:
+        """Copy the tensors to ``device``, without waiting where they are pinned."""
+        return Batch(
+            self.images.to(device, non_blocking=True),
+            self.domains.to(device, non_blocking=True),
+            self.slots.to(device, non_blocking=True),
+            self.keys,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Gaussian:
+    """Means and standard deviations of independent normal variables, of equal shape."""
+
+    mean: Tensor
+    sigma: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Codes:
+    """The split representation of N images, as distributions (method.md: mu and sigma)."""
+
+    content: Gaussian  # N k a b
+    domain: Gaussian  # N j, broadcast to N j a b by whoever needs the map

@@ -1,0 +1,222 @@
+"""Every value a recipe can hold, with its type, its range, its default and its meaning.
+
+Only the composition roots see a whole ``Recipe``; every other part gets its own section or plain
+values. Defaults were chosen by measurement where docs/results.md says so, else by custom.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, Strict, model_validator
+
+Positive = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+PositiveFloat = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+Names = Annotated[tuple[str, ...], Strict(False)]
+Numbers = Annotated[tuple[NonNegative, ...], Strict(False)]
+
+
+class Section(BaseModel):
+    """Frozen, strict and closed: wrong types and unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+
+
+class Run(Section):
+    """Where a run lives and what it writes beside its checkpoints."""
+
+    dir: str | None = None
+    """Run folder; default runs/<recipe name>."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Seed of everything random: weights, order, noise, augmentation."""
+    keep_last: Positive = 3
+    """Complete checkpoints to keep; older ones are deleted after a new one is verified."""
+    trackers: Names = ("tensorboard",)
+    """Accelerate trackers to log to, besides log.jsonl which is always written; [] for none."""
+    patience: Positive = 1
+    """Non-finite steps in the whole run after which it stops."""
+
+
+class Data(Section):
+    """Which shards are read, and in which order."""
+
+    root: str = "shards/data"
+    """Shard folder (holds manifest.json)."""
+    make: str | None = None
+    """The command that makes the shards; shown when they are missing."""
+    split: str = "train"
+    """Split to train on."""
+    domains: Names | None = None
+    """Domain names the manifest must have, in this order; default: the manifest's."""
+    image_size: Annotated[int, Field(ge=32, le=256)] | None = None
+    """Pixels, square, that the manifest must have; default: the manifest's."""
+    balance: Literal["domain", "natural"] = "domain"
+    """domain: every domain is drawn equally, whatever its size; natural: each sample once an epoch."""
+    lanes: Positive | None = None
+    """Endless streams a batch is taken from; default gcd(share of the batch, 64)."""
+    window: Positive = 1024
+    """Samples of a lane that are permuted together."""
+    workers: Annotated[int, Field(ge=0, le=256)] | None = None
+    """Loader processes per rank; default: cores per rank, less one, at most 8."""
+    flip: bool = True
+    """Mirror half of the images, chosen by hash."""
+
+
+class Model(Section):
+    """Layers and widths of the auto-encoder and the discriminators."""
+
+    code_size: Literal[2, 4, 8, 16, 32] = 8
+    """a = b: height and width of the code maps."""
+    content_channels: Positive = 32
+    """k: channels of the content code."""
+    domain_channels: Positive = 16
+    """j: numbers of the domain code."""
+    width: Annotated[int, Field(ge=8, multiple_of=8)] = 32
+    """Channels at full resolution; doubled at each halving."""
+    max_width: Annotated[int, Field(ge=8, multiple_of=8)] = 128
+    """Upper bound of the channels."""
+    blocks: Annotated[int, Field(ge=1, le=16)] = 1
+    """Residual blocks per resolution."""
+    discriminator_width: Annotated[int, Field(ge=8, multiple_of=8)] = 128
+    """Channels of q_c and hidden units of q_d."""
+
+
+class Objective(Section):
+    """The paper's two variants, and the weight of each term."""
+
+    discriminators: Literal[1, 2] = 1
+    """1: q_c alone (paper, Fig. 1a); 2: q_c and q_d (Fig. 1b)."""
+    route: Literal["stream", "encoder"] = "stream"
+    """Who learns from confusion and domain terms: the stream alone (paper), or the trunk too."""
+    confusion: Literal["entropy", "uniform"] = "entropy"
+    """entropy: maximise q_c's entropy (paper); uniform: cross-entropy to uniform (Tzeng et al. 2015)."""
+    reconstruction_weight: PositiveFloat = 1.0
+    """Weight of the perceptual loss L_r."""
+    pixel_weight: NonNegative = 1.0
+    """Weight of the mean absolute pixel error added to L_r; 0 is the paper."""
+    confusion_weight: NonNegative = 0.1
+    """Weight of L_c."""
+    confusion_warmup: Annotated[int, Field(ge=0)] = 0
+    """Steps over which the confusion weight grows from 0."""
+    domain_weight: NonNegative = 0.1
+    """Weight of L_d (two discriminators)."""
+    content_prior: NonNegative = 0.0
+    """Weight of KL(z_c || N(0, 1)) per number; 0 is the paper."""
+    domain_prior: NonNegative = 0.0
+    """Weight of KL(z_d || N(0, 1)) per number; 0 is the paper."""
+
+
+class Perceptual(Section):
+    """The loss network P."""
+
+    weights: str = "torchvision"
+    """A safetensors path, "torchvision" (downloads, checks the digest), or "random"."""
+    layers: Names = ("relu1_2", "relu2_2", "relu3_3")
+    """VGG-16 layers compared."""
+    layer_weights: Numbers | None = None
+    """A weight per layer; default 1 each."""
+
+    @model_validator(mode="after")
+    def _lengths(self) -> Perceptual:
+        if not self.layers:
+            raise ValueError("layers must name at least one VGG-16 layer")
+        if self.layer_weights is not None and len(self.layer_weights) != len(self.layers):
+            raise ValueError(
+                f"layer_weights has {len(self.layer_weights)} numbers for {len(self.layers)} layers"
+            )
+        return self
+
+
+class Train(Section):
+    """How long, how fast, how often."""
+
+    steps: Positive = 10_000
+    """Optimizer steps of the whole run."""
+    global_batch: Positive = 64
+    """Images per step over all ranks and accumulation."""
+    micro_batch: Positive | None = None
+    """Images per forward pass and rank; default: the largest fitting divisor."""
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
+    """auto: bf16 where the hardware has it, else fp32."""
+    lr: PositiveFloat = 4e-4
+    """Adam's learning rate of the auto-encoder."""
+    discriminator_lr: PositiveFloat = 2e-4
+    """Adam's learning rate of q_c and q_d."""
+    betas: Annotated[tuple[Fraction, Fraction], Strict(False)] = (0.9, 0.99)
+    """Adam's betas of the auto-encoder."""
+    discriminator_betas: Annotated[tuple[Fraction, Fraction], Strict(False)] = (0.5, 0.99)
+    """Adam's betas of q_c and q_d."""
+    weight_decay: NonNegative = 0.0
+    """Decoupled weight decay (AdamW)."""
+    clip: PositiveFloat = 1.0
+    """Largest gradient norm, per player."""
+    warmup: Annotated[int, Field(ge=0)] = 100
+    """Steps of linear warm-up."""
+    schedule: Literal["constant", "cosine"] = "cosine"
+    """Learning rate after the warm-up."""
+    ema: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.999
+    """Decay of the weights' moving average; shortened to (1 + step) / (10 + step) early on."""
+    log_every: Positive = 20
+    """Steps between log lines."""
+    save_every: Positive = 1000
+    """Steps between checkpoints."""
+    sample_every: Positive = 1000
+    """Steps between sample grids."""
+    mean_code_images: Positive = 256
+    """Training images per domain behind a domain's mean code."""
+
+
+class Engine(Section):
+    """How the machine is used; never changes what is computed beyond rounding."""
+
+    compile: Literal["auto", "on", "off"] = "auto"
+    """torch.compile of the objective; auto: on for GPUs, off on CPU."""
+    channels_last: bool = True
+    """Keep convolutions in N H W C memory."""
+    checkpoint_activations: bool = False
+    """Recompute decoder and trunk activations in the backward pass to save memory."""
+    deterministic: bool = False
+    """Insist on deterministic kernels."""
+
+
+class Recipe(Section):
+    """A whole recipe."""
+
+    name: str
+    """The recipe file's stem."""
+    run: Run = Run()
+    data: Data = Data()
+    model: Model = Model()
+    objective: Objective = Objective()
+    perceptual: Perceptual = Perceptual()
+    train: Train = Train()
+    engine: Engine = Engine()
+
+    @model_validator(mode="after")
+    def _cross_rules(self) -> Recipe:
+        train, data = self.train, self.data
+        if train.micro_batch is not None and train.global_batch % train.micro_batch:
+            raise ValueError(
+                f"train.global_batch = {train.global_batch} is not a multiple of "
+                f"train.micro_batch = {train.micro_batch}"
+            )
+        if data.lanes is not None and train.global_batch % data.lanes:
+            raise ValueError(
+                f"train.global_batch = {train.global_batch} is not a multiple of "
+                f"data.lanes = {data.lanes}"
+            )
+        if data.domains is not None and len(data.domains) < 2:
+            raise ValueError("data.domains needs at least two domains")
+        if self.data.image_size is not None and self.data.image_size % self.model.code_size:
+            raise ValueError(
+                f"data.image_size = {self.data.image_size} is not a multiple of "
+                f"model.code_size = {self.model.code_size}"
+            )
+        return self
+
+    @property
+    def run_dir(self) -> str:
+        """The run folder."""
+        return self.run.dir if self.run.dir is not None else f"runs/{self.name}"
