@@ -67,7 +67,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically, with sorted keys and a final newline, so that equal values are equal bytes."""
+    """Write JSON atomically; sorted keys, so that equal values are equal bytes."""
     write_text(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
 
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     import torch
+    from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)

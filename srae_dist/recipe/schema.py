@@ -11,25 +11,28 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, Strict, model_validator
 
 Positive = Annotated[int, Field(ge=1)]
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Decay = Annotated[float, Field(ge=0.0, lt=1.0)]
 NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 PositiveFloat = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
-Names = Annotated[tuple[str, ...], Strict(False)]
+Text = Annotated[str, Field(min_length=1)]
+Names = Annotated[tuple[Text, ...], Strict(False)]
 Numbers = Annotated[tuple[NonNegative, ...], Strict(False)]
 
 
 class Section(BaseModel):
     """Frozen, strict and closed: wrong types and unknown keys are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True
+    )
 
 
 class Run(Section):
     """Where a run lives and what it writes beside its checkpoints."""
 
-    dir: str | None = None
+    dir: Text | None = None
     """Run folder; default runs/<recipe name>."""
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     """Seed of everything random: weights, order, noise, augmentation."""
     keep_last: Positive = 3
     """Complete checkpoints to keep; older ones are deleted after a new one is verified."""
@@ -42,18 +45,18 @@ class Run(Section):
 class Data(Section):
     """Which shards are read, and in which order."""
 
-    root: str = "shards/data"
+    root: Text = "shards/data"
     """Shard folder (holds manifest.json)."""
-    make: str | None = None
+    make: Text | None = None
     """The command that makes the shards; shown when they are missing."""
-    split: str = "train"
+    split: Text = "train"
     """Split to train on."""
     domains: Names | None = None
-    """Domain names the manifest must have, in this order; default: the manifest's."""
+    """Domain names the manifest must have, in any order; default: the manifest's."""
     image_size: Annotated[int, Field(ge=32, le=256)] | None = None
     """Pixels, square, that the manifest must have; default: the manifest's."""
     balance: Literal["domain", "natural"] = "domain"
-    """domain: every domain is drawn equally, whatever its size; natural: each sample once an epoch."""
+    """domain: every domain is drawn equally; natural: each sample once an epoch."""
     lanes: Positive | None = None
     """Endless streams a batch is taken from; default gcd(share of the batch, 64)."""
     window: Positive = 1024
@@ -67,8 +70,8 @@ class Data(Section):
 class Model(Section):
     """Layers and widths of the auto-encoder and the discriminators."""
 
-    code_size: Literal[2, 4, 8, 16, 32] = 8
-    """a = b: height and width of the code maps."""
+    code_size: Annotated[int, Field(ge=2, le=32)] = 8
+    """a = b: height and width of the code maps; the image size is this times a power of two."""
     content_channels: Positive = 32
     """k: channels of the content code."""
     domain_channels: Positive = 16
@@ -82,16 +85,29 @@ class Model(Section):
     discriminator_width: Annotated[int, Field(ge=8, multiple_of=8)] = 128
     """Channels of q_c and hidden units of q_d."""
 
+    @model_validator(mode="after")
+    def _widths(self) -> Model:
+        if self.max_width < self.width:
+            raise ValueError(
+                f"model.max_width = {self.max_width} is below model.width = {self.width}"
+            )
+        return self
+
+    def fits(self, image_size: int) -> bool:
+        """Tell whether halving an image once or more often arrives at the code maps."""
+        ratio, rest = divmod(image_size, self.code_size)
+        return ratio > 1 and rest == 0 and ratio & (ratio - 1) == 0
+
 
 class Objective(Section):
     """The paper's two variants, and the weight of each term."""
 
-    discriminators: Literal[1, 2] = 1
+    discriminators: Annotated[int, Field(ge=1, le=2)] = 1
     """1: q_c alone (paper, Fig. 1a); 2: q_c and q_d (Fig. 1b)."""
     route: Literal["stream", "encoder"] = "stream"
     """Who learns from confusion and domain terms: the stream alone (paper), or the trunk too."""
     confusion: Literal["entropy", "uniform"] = "entropy"
-    """entropy: maximise q_c's entropy (paper); uniform: cross-entropy to uniform (Tzeng et al. 2015)."""
+    """entropy: maximise q_c's entropy (paper); uniform: cross-entropy to uniform (Tzeng 2015)."""
     reconstruction_weight: PositiveFloat = 1.0
     """Weight of the perceptual loss L_r."""
     pixel_weight: NonNegative = 1.0
@@ -111,7 +127,7 @@ class Objective(Section):
 class Perceptual(Section):
     """The loss network P."""
 
-    weights: str = "torchvision"
+    weights: Text = "torchvision"
     """A safetensors path, "torchvision" (downloads, checks the digest), or "random"."""
     layers: Names = ("relu1_2", "relu2_2", "relu3_3")
     """VGG-16 layers compared."""
@@ -121,10 +137,11 @@ class Perceptual(Section):
     @model_validator(mode="after")
     def _lengths(self) -> Perceptual:
         if not self.layers:
-            raise ValueError("layers must name at least one VGG-16 layer")
+            raise ValueError("perceptual.layers must name at least one VGG-16 layer")
         if self.layer_weights is not None and len(self.layer_weights) != len(self.layers):
             raise ValueError(
-                f"layer_weights has {len(self.layer_weights)} numbers for {len(self.layers)} layers"
+                f"perceptual.layer_weights has {len(self.layer_weights)} numbers for the "
+                f"{len(self.layers)} layers of perceptual.layers"
             )
         return self
 
@@ -144,9 +161,9 @@ class Train(Section):
     """Adam's learning rate of the auto-encoder."""
     discriminator_lr: PositiveFloat = 2e-4
     """Adam's learning rate of q_c and q_d."""
-    betas: Annotated[tuple[Fraction, Fraction], Strict(False)] = (0.9, 0.99)
+    betas: Annotated[tuple[Decay, Decay], Strict(False)] = (0.9, 0.99)
     """Adam's betas of the auto-encoder."""
-    discriminator_betas: Annotated[tuple[Fraction, Fraction], Strict(False)] = (0.5, 0.99)
+    discriminator_betas: Annotated[tuple[Decay, Decay], Strict(False)] = (0.5, 0.99)
     """Adam's betas of q_c and q_d."""
     weight_decay: NonNegative = 0.0
     """Decoupled weight decay (AdamW)."""
@@ -156,7 +173,7 @@ class Train(Section):
     """Steps of linear warm-up."""
     schedule: Literal["constant", "cosine"] = "cosine"
     """Learning rate after the warm-up."""
-    ema: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.999
+    ema: Decay = 0.999
     """Decay of the weights' moving average; shortened to (1 + step) / (10 + step) early on."""
     log_every: Positive = 20
     """Steps between log lines."""
@@ -177,6 +194,8 @@ class Engine(Section):
     """Keep convolutions in N H W C memory."""
     checkpoint_activations: bool = False
     """Recompute decoder and trunk activations in the backward pass to save memory."""
+    threads: Positive | None = None
+    """CPU threads per rank; default: the machine's cores shared by its ranks."""
     deterministic: bool = False
     """Insist on deterministic kernels."""
 
@@ -184,7 +203,7 @@ class Engine(Section):
 class Recipe(Section):
     """A whole recipe."""
 
-    name: str
+    name: Text
     """The recipe file's stem."""
     run: Run = Run()
     data: Data = Data()
@@ -209,10 +228,10 @@ class Recipe(Section):
             )
         if data.domains is not None and len(data.domains) < 2:
             raise ValueError("data.domains needs at least two domains")
-        if self.data.image_size is not None and self.data.image_size % self.model.code_size:
+        if data.image_size is not None and not self.model.fits(data.image_size):
             raise ValueError(
-                f"data.image_size = {self.data.image_size} is not a multiple of "
-                f"model.code_size = {self.model.code_size}"
+                f"data.image_size = {data.image_size} is not "
+                f"model.code_size = {self.model.code_size} times a power of two"
             )
         return self
 

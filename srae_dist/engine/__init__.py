@@ -1,0 +1,1 @@
+"""The training engine: one step, the loop around it, what a checkpoint holds."""

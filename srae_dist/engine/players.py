@@ -1,0 +1,53 @@
+"""One optimizer, a parameter group per player: each has its own rate, betas and clipping."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from srae_dist.engine.schedule import learning_rate
+from srae_dist.objective.routing import player_of
+from srae_dist.recipe.schema import Train
+
+
+def players(objective: nn.Module) -> dict[str, list[nn.Parameter]]:
+    """Learning parameters of each player: ``autoencoder``, ``q_c`` and perhaps ``q_d``."""
+    groups: dict[str, list[nn.Parameter]] = {}
+    for name, parameter in objective.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault(player_of(name), []).append(parameter)
+    return groups
+
+
+def make_optimizer(groups: Mapping[str, list[nn.Parameter]], train: Train) -> torch.optim.AdamW:
+    """AdamW over all players; fused kernels, which take no Python per parameter."""
+    parameters = [
+        {
+            "params": members,
+            "player": name,
+            "lr": _base_rate(name, train),
+            "betas": train.betas if name == "autoencoder" else train.discriminator_betas,
+        }
+        for name, members in groups.items()
+    ]
+    return torch.optim.AdamW(parameters, weight_decay=train.weight_decay, eps=1e-8, fused=True)
+
+
+def set_rates(optimizer: torch.optim.Optimizer, step: int, train: Train) -> None:
+    """Give every group the learning rate of ``step``."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate(step, _base_rate(group["player"], train), train)
+
+
+def clip_players(groups: Mapping[str, list[nn.Parameter]], limit: float) -> dict[str, torch.Tensor]:
+    """Clip each player's gradients to ``limit``; return the norms before clipping."""
+    return {
+        name: torch.nn.utils.clip_grad_norm_(members, limit, foreach=True)
+        for name, members in groups.items()
+    }
+
+
+def _base_rate(player: str, train: Train) -> float:
+    return train.lr if player == "autoencoder" else train.discriminator_lr

@@ -1,0 +1,108 @@
+"""What happens around the loop: the log, the live line, trackers, grids and checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from torch import Tensor
+
+from srae_dist.data.manifest import Index
+from srae_dist.data.reader import Reader
+from srae_dist.engine import showcase, snapshot
+from srae_dist.engine.step import Stepper
+from srae_dist.runtime import checkpoint
+from srae_dist.runtime.runlog import RunLog
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Display(Protocol):
+    """Where progress is shown."""
+
+    def update(self, step: int, values: Mapping[str, float]) -> None:
+        """Show the values of a step."""
+
+    def say(self, text: str) -> None:
+        """Show a line that stays."""
+
+
+@dataclass
+class RunHooks:
+    """The surroundings of a run's loop. Only the main process writes; the others wait for it."""
+
+    run_dir: Path
+    stepper: Stepper
+    log: RunLog
+    display: Display
+    domains: Sequence[str]
+    reader: Reader  # of the training split
+    index: Index
+    picks: Sequence[NDArray[np.int64]]  # samples behind the mean codes, per domain
+    shown: Sequence[NDArray[np.uint8]]  # images of the grids, per domain
+    metadata: Mapping[str, Any]  # of checkpoint headers
+    state: Mapping[str, Any]  # of state.json, besides the counters
+    keep_last: int
+    skipped: int = 0
+    _codes: tuple[int, Tensor] | None = field(default=None, repr=False)  # of a step
+
+    def report(self, step: int, values: Mapping[str, float]) -> None:
+        """Log one step's values."""
+        accelerator = self.stepper.accelerator
+        if accelerator.is_main_process:
+            self.log.write(step, values)
+            self.display.update(step, values)
+        accelerator.log(dict(values), step=step)
+
+    def fault(self, step: int, reason: str, keys: tuple[str, ...]) -> None:
+        """Count and write down a skipped step with this rank's samples."""
+        self.skipped += 1
+        if self.stepper.accelerator.is_main_process:
+            self.log.write(step, {"skipped": reason, "keys": keys})
+            self.display.say(f"step {step}: {reason}; the update was skipped")
+
+    def show(self, step: int) -> None:
+        """Draw reconstructions and translations with the averaged weights."""
+        if self.stepper.accelerator.is_main_process:
+            folder = self.run_dir / "samples"
+            showcase.write_grids(
+                self.stepper.ema.module,
+                self._mean_codes(step),
+                self.domains,
+                self.shown,
+                folder,
+                f"step-{step:08d}",
+            )
+        self.stepper.accelerator.wait_for_everyone()
+
+    def save(self, step: int) -> None:
+        """Write a checkpoint, then delete the oldest ones."""
+        if self.stepper.accelerator.is_main_process:
+            root = self.run_dir / "checkpoints"
+            checkpoint.save(
+                root,
+                step,
+                tensors=snapshot.tensors_of(self.stepper, self._mean_codes(step)),
+                metadata={**self.metadata, "version": checkpoint.VERSION, "step": step},
+                state={
+                    **self.state,
+                    "step": step,
+                    "skipped": self.skipped,
+                    "scaler": snapshot.scaler_state(self.stepper.accelerator),
+                },
+            )
+            checkpoint.prune(root, self.keep_last)
+        self.stepper.accelerator.wait_for_everyone()
+
+    def _mean_codes(self, step: int) -> Tensor:
+        """The domains' mean codes under the averaged weights; computed once a step."""
+        if self._codes is None or self._codes[0] != step:
+            table = showcase.mean_codes(
+                self.stepper.ema.module, self.reader, self.index, self.picks
+            )
+            self._codes = (step, table)
+        return self._codes[1]

@@ -1,0 +1,35 @@
+"""Everything that varies during a run, as pure functions of the step. Nothing of it is stored."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from srae_dist.recipe.schema import Objective, Train
+
+
+def learning_rate(step: int, base: float, train: Train) -> float:
+    """Learning rate of the update that follows ``step`` finished ones.
+
+    Linear warm-up, then constant, or half a cosine down to zero at the last step.
+    """
+    if step < train.warmup:
+        return base * (step + 1) / (train.warmup + 1)
+    if train.schedule == "constant":
+        return base
+    span = max(1, train.steps - train.warmup)
+    return base * 0.5 * (1.0 + math.cos(math.pi * min(1.0, (step - train.warmup) / span)))
+
+
+def term_weights(step: int, names: Sequence[str], objective: Objective) -> list[float]:
+    """Weight of each named term at ``step``; the confusion weight may grow from zero."""
+    growth = min(1.0, (step + 1) / max(1, objective.confusion_warmup))
+    weights = {
+        "reconstruction": objective.reconstruction_weight,
+        "pixel": objective.pixel_weight,
+        "confusion": objective.confusion_weight * growth,
+        "domain": objective.domain_weight * growth,
+        "content_prior": objective.content_prior,
+        "domain_prior": objective.domain_prior,
+    }
+    return [weights.get(name, 1.0) for name in names]  # discriminators learn at full weight

@@ -1,0 +1,66 @@
+"""The few layers everything is built of.
+
+Pre-activation residual blocks with group norm. Group norm keeps no batch statistics, so a sample's
+codes never depend on its neighbours or on the rank; and its groups are wider than one channel, so
+the constant map of a domain code is not normalised away.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+GROUP_CHANNELS = 8
+
+
+def norm(channels: int) -> nn.GroupNorm:
+    """Group norm over groups of eight channels."""
+    return nn.GroupNorm(channels // GROUP_CHANNELS, channels)
+
+
+def stage_widths(width: int, max_width: int, stages: int) -> list[int]:
+    """Channels from full resolution down to the code: doubled at each halving, bounded."""
+    return [min(width * 2**stage, max_width) for stage in range(stages)]
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(act(norm(conv(act(norm(x)))))), N C H W to N C H W.
+
+    The last convolution starts small, so that a deep stack starts as the identity.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm1 = norm(channels)
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.norm2 = norm(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        with torch.no_grad():
+            self.conv2.weight *= 0.1
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.conv1(F.silu(self.norm1(x)))
+        return x + self.conv2(F.silu(self.norm2(h)))
+
+
+class Down(nn.Module):
+    """Halve the resolution with a strided convolution."""
+
+    def __init__(self, channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, out_channels, 4, stride=2, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x)
+
+
+class Up(nn.Module):
+    """Double the resolution: nearest neighbour, then a convolution."""
+
+    def __init__(self, channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, out_channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))

@@ -1,0 +1,73 @@
+"""Networks from a recipe's ``[model]`` section."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+
+from srae_dist.core import randomness
+from srae_dist.core.errors import UserError
+from srae_dist.model.autoencoder import AutoEncoder
+from srae_dist.model.discriminators import CodeDiscriminator
+from srae_dist.recipe.schema import Model
+
+
+def build_autoencoder(
+    model: Model, *, image_size: int, seed: int, checkpoint_activations: bool = False
+) -> AutoEncoder:
+    """Build the auto-encoder with weights drawn from ``seed``.
+
+    Raises:
+        UserError: the image size is not the code size times a power of two.
+    """
+    check_sizes(image_size, model.code_size)
+    with seeded(seed, "autoencoder"):
+        return AutoEncoder(
+            image_size=image_size,
+            code_size=model.code_size,
+            content_channels=model.content_channels,
+            domain_channels=model.domain_channels,
+            width=model.width,
+            max_width=model.max_width,
+            blocks=model.blocks,
+            checkpoint_activations=checkpoint_activations,
+        )
+
+
+def build_discriminator(
+    model: Model, name: str, *, num_domains: int, seed: int
+) -> CodeDiscriminator:
+    """Build q_c or q_d (``name``) with weights drawn from ``seed``."""
+    content = name == "q_c"
+    with seeded(seed, name):
+        return CodeDiscriminator(
+            channels=model.content_channels if content else model.domain_channels,
+            num_domains=num_domains,
+            width=model.discriminator_width,
+            kernel=3 if content else 1,
+        )
+
+
+def check_sizes(image_size: int, code_size: int) -> None:
+    """Refuse an image size that halving does not bring to the code size.
+
+    Raises:
+        UserError: it is not code_size times a power of two, or nothing is halved.
+    """
+    ratio, rest = divmod(image_size, code_size)
+    if rest or ratio < 2 or ratio & (ratio - 1):
+        raise UserError(
+            f"Images of {image_size} pixels cannot be halved to model.code_size = {code_size}; "
+            f"make shards with --size {code_size * 8}, or set a code size that is the image size "
+            "divided by 2, 4, 8 or 16."
+        )
+
+
+@contextlib.contextmanager
+def seeded(seed: int, name: str) -> Iterator[None]:
+    """A context in which torch's initialisers draw from (seed, name); the old state comes back."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(randomness.seed_of(seed, name))
+        yield

@@ -1,0 +1,40 @@
+"""The latent discriminators q_c(z_c) and q_d(z_d): which domain does this code come from?
+
+Plain convolutions and leaky rectifiers, no norm: the answer must not depend on other samples.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class CodeDiscriminator(nn.Module):
+    """Code maps N C a b to domain logits N m.
+
+    q_c looks at neighbourhoods (kernel 3); q_d at single positions (kernel 1), since a domain code
+    is one vector, broadcast, with fresh noise at each position.
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: int,  # k or j
+        num_domains: int,  # m
+        width: int,  # hidden channels
+        kernel: int,  # 3 for q_c, 1 for q_d
+    ) -> None:
+        super().__init__()
+        pad = kernel // 2
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, width, kernel, padding=pad),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(width, width, kernel, padding=pad),
+            nn.LeakyReLU(0.2),
+            nn.AvgPool2d(2),
+            nn.Conv2d(width, width, kernel, padding=pad),
+            nn.LeakyReLU(0.2),
+        )
+        self.out = nn.Linear(width, num_domains)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.out(self.layers(z).mean(dim=(2, 3))).float()  # type: ignore[no-any-return]

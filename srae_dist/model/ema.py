@@ -1,0 +1,25 @@
+"""An exponential moving average of weights: what is shown, saved for use, and translated with."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn
+
+
+def decay_at(step: int, decay: float) -> float:
+    """Decay after ``step`` steps: short at first, so that the random start is forgotten."""
+    return min(decay, (1 + step) / (10 + step))
+
+
+class Ema:
+    """A frozen copy of ``module`` whose weights trail behind it."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = copy.deepcopy(module).requires_grad_(False).eval()
+
+    @torch.no_grad()
+    def update(self, module: nn.Module, decay: float) -> None:
+        """Move the average towards ``module``'s weights by a share of 1 - decay."""
+        torch._foreach_lerp_(list(self.module.parameters()), list(module.parameters()), 1.0 - decay)

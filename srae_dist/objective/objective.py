@@ -1,0 +1,184 @@
+"""The whole objective as ONE module: a batch in, named losses and their weighted total out.
+
+One forward, one backward, one all-reduce and one optimizer serve all players (docs/method.md tells
+why this equals alternating updates). The routing table decides which view of the codes each term
+sees; nothing else routes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from srae_dist.core import randomness
+from srae_dist.core.types import Codes
+from srae_dist.model.autoencoder import AutoEncoder
+from srae_dist.model.discriminators import CodeDiscriminator
+from srae_dist.model.pixels import normalise
+from srae_dist.model.vgg import PerceptualNetwork
+from srae_dist.objective import terms
+from srae_dist.objective.routing import View, routing_table, view_for
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """Sampled codes under one view: z_c N k a b and z_d N j a b."""
+
+    content: Tensor
+    domain: Tensor
+
+
+class Objective(nn.Module):
+    """All networks and all terms of a training step."""
+
+    def __init__(
+        self,
+        autoencoder: AutoEncoder,
+        q_c: CodeDiscriminator,
+        q_d: CodeDiscriminator | None,  # None: the variant with one discriminator
+        perceptual: PerceptualNetwork,
+        *,
+        route: str,  # "stream" or "encoder"
+        confusion: str,  # "entropy" or "uniform"
+        layer_weights: Sequence[float],  # a weight per perceptual layer
+        pixel: bool,  # the pixel term is on
+        priors: bool,  # the KL terms are on
+        flip: bool,  # mirror half of the images
+        seed: int,  # of noise and augmentation
+    ) -> None:
+        super().__init__()
+        self.autoencoder = autoencoder
+        self.q_c = q_c
+        self.q_d = q_d
+        self.perceptual = perceptual
+        self.table = routing_table(
+            discriminators=1 if q_d is None else 2, route=route, pixel=pixel, priors=priors
+        )
+        self.term_names = tuple(self.table)
+        self.layer_weights = tuple(layer_weights)
+        self.confuse = {
+            "entropy": terms.negative_entropy,
+            "uniform": terms.cross_entropy_to_uniform,
+        }[confusion]
+        self.flip = flip
+        self.flip_key = randomness.seed_of(seed, "flip")
+        self.content_key = randomness.seed_of(seed, "content noise")
+        self.domain_key = randomness.seed_of(seed, "domain noise")
+
+    def forward(
+        self, images: Tensor, domains: Tensor, slots: Tensor, weights: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the weighted total and every term and measure, unweighted and detached.
+
+        Args:
+            images: uint8, N H W C.
+            domains: int64, N.
+            slots: int64, N; name the noise and the mirroring of each sample.
+            weights: float32, a weight per term of ``term_names``.
+        """
+        x = self.prepare(images, slots)
+        views, codes, x_hat = self.views(x, slots)
+        losses = {
+            name: self.term(name, x, x_hat, codes, views[view_for(learners)], domains)
+            for name, learners in self.table.items()
+            if name != "discriminator_c" and name != "discriminator_d"
+        }
+        measures: dict[str, Tensor] = {}
+        for name, q, z in self.discriminator_inputs(views[View.DETACHED]):
+            logits = q(z)
+            losses[f"discriminator_{name}"] = terms.discriminator(logits, domains)
+            measures |= _watch(f"q_{name}", logits.detach(), domains)
+        total = torch.stack([losses[name] for name in self.term_names]) @ weights
+        measures["sigma_c"] = codes.content.sigma.detach().mean()
+        measures["sigma_d"] = codes.domain.sigma.detach().mean()
+        return total, {name: losses[name].detach() for name in self.term_names} | measures
+
+    def prepare(self, images: Tensor, slots: Tensor) -> Tensor:
+        """uint8 N H W C to float N C H W in [-1, 1], channels-last, half of it mirrored."""
+        x = normalise(images)
+        if self.flip:
+            mirrored = randomness.coin(slots, self.flip_key)[:, None, None, None]
+            x = torch.where(mirrored, x.flip(3), x)
+        return x.contiguous(memory_format=torch.channels_last)
+
+    def views(self, x: Tensor, slots: Tensor) -> tuple[dict[View, Sampled], Codes, Tensor]:
+        """Encode and decode once; return each needed view of the codes, the code distributions
+        and the reconstruction. All views share the same noise."""
+        h = self.autoencoder.features(x)
+        codes = Codes(self.autoencoder.content(h), self.autoencoder.domain(h))
+        noise = self.noise(codes, slots)
+        full = self.sample(codes, noise)
+        views = {
+            View.FULL: full,
+            View.DETACHED: Sampled(full.content.detach(), full.domain.detach()),
+        }
+        if any(view_for(learners) is View.STREAM for learners in self.table.values()):
+            views[View.STREAM] = self.sample(self.stream_codes(h.detach(), codes), noise)
+        return views, codes, self.autoencoder.decode(full.content, full.domain)
+
+    def stream_codes(self, h: Tensor, codes: Codes) -> Codes:
+        """Run the streams again on detached features; the domain stream only if a term asks."""
+        domain = self.autoencoder.domain(h) if "domain" in self.table else codes.domain
+        return Codes(self.autoencoder.content(h), domain)
+
+    def noise(self, codes: Codes, slots: Tensor) -> Sampled:
+        """eps_c N k a b and eps_d N j a b: functions of the seed and each sample's slot."""
+        k, a, b = codes.content.mean.shape[1:]
+        j = codes.domain.mean.shape[1]
+        return Sampled(
+            randomness.normal(slots, (k, a, b), self.content_key),
+            randomness.normal(slots, (j, a, b), self.domain_key),
+        )
+
+    def sample(self, codes: Codes, noise: Sampled) -> Sampled:
+        """The reparameterisation trick, z = mu + eps * sigma; z_d after broadcasting."""
+        broadcast = self.autoencoder.broadcast
+        return Sampled(
+            codes.content.mean + noise.content * codes.content.sigma,
+            broadcast(codes.domain.mean) + noise.domain * broadcast(codes.domain.sigma),
+        )
+
+    def term(
+        self, name: str, x: Tensor, x_hat: Tensor, codes: Codes, z: Sampled, domains: Tensor
+    ) -> Tensor:
+        """One term of the encoder's and decoder's; discriminators inside it do not learn."""
+        match name:
+            case "reconstruction":
+                with torch.no_grad():
+                    target = self.perceptual(x)
+                return terms.perceptual(self.perceptual(x_hat), target, self.layer_weights)
+            case "pixel":
+                return terms.pixel(x_hat, x)
+            case "confusion":
+                return self.confuse(_frozen(self.q_c, z.content))
+            case "domain":
+                assert self.q_d is not None
+                return terms.discriminator(_frozen(self.q_d, z.domain), domains)
+            case "content_prior":
+                return terms.prior(codes.content)
+            case "domain_prior":
+                return terms.prior(codes.domain)
+        raise AssertionError(f"the routing table has a term without a formula: {name}")
+
+    def discriminator_inputs(self, z: Sampled) -> list[tuple[str, CodeDiscriminator, Tensor]]:
+        """The discriminators with the detached codes they learn from."""
+        pairs = [("c", self.q_c, z.content)]
+        return pairs if self.q_d is None else [*pairs, ("d", self.q_d, z.domain)]
+
+
+def _frozen(q: CodeDiscriminator, z: Tensor) -> Tensor:
+    """Call a discriminator so that the gradient reaches the code and not its parameters."""
+    detached = {name: parameter.detach() for name, parameter in q.named_parameters()}
+    return functional_call(q, detached, (z,))  # type: ignore[no-any-return]
+
+
+def _watch(name: str, logits: Tensor, domains: Tensor) -> dict[str, Tensor]:
+    """Accuracy, and entropy as a share of its maximum log m."""
+    entropy = -terms.negative_entropy(logits) / math.log(logits.shape[1])
+    accuracy = (logits.argmax(dim=1) == domains).float().mean()
+    return {f"{name}_entropy": entropy, f"{name}_accuracy": accuracy}

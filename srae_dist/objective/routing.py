@@ -1,0 +1,66 @@
+"""Who learns from what: the routing table of the method, as data.
+
+Every term reaches exactly the networks of its row. Two mechanisms suffice, so the whole objective
+is one forward and one backward:
+
+* which *view* of the codes a term sees: FULL (gradient flows through streams and trunk), STREAM
+  (the streams run again on detached features: the trunk gets nothing), or DETACHED;
+* whether the discriminator it uses is live, or called with detached parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+
+NETWORKS = ("trunk", "content", "domain", "decoder", "q_c", "q_d")
+DISCRIMINATORS = frozenset({"q_c", "q_d"})
+
+
+class View(Enum):
+    """How much of the encoder a term's gradient may reach."""
+
+    FULL = "full"
+    STREAM = "stream"
+    DETACHED = "detached"
+
+
+def routing_table(
+    *, discriminators: int, route: str, pixel: bool, priors: bool
+) -> Mapping[str, frozenset[str]]:
+    """Return term -> networks that learn from it, in the order the terms are added up.
+
+    Args:
+        discriminators: 1 (q_c) or 2 (q_c and q_d), the paper's two variants.
+        route: "stream" (the paper: confusion and domain terms teach their stream only) or
+            "encoder" (they teach the trunk too).
+        pixel: whether the optional pixel term is on.
+        priors: whether the optional KL terms are on.
+    """
+    everyone = frozenset({"trunk", "content", "domain", "decoder"})
+    trunk = frozenset({"trunk"}) if route == "encoder" else frozenset[str]()
+    table = {"reconstruction": everyone}
+    if pixel:
+        table["pixel"] = everyone
+    table["discriminator_c"] = frozenset({"q_c"})
+    table["confusion"] = frozenset({"content"}) | trunk
+    if discriminators == 2:
+        table["discriminator_d"] = frozenset({"q_d"})
+        table["domain"] = frozenset({"domain"}) | trunk
+    if priors:
+        table["content_prior"] = frozenset({"trunk", "content"})
+        table["domain_prior"] = frozenset({"trunk", "domain"})
+    return table
+
+
+def view_for(learners: frozenset[str]) -> View:
+    """Return the widest view of the codes that teaches nobody else."""
+    if "trunk" in learners:
+        return View.FULL
+    return View.STREAM if learners & {"content", "domain"} else View.DETACHED
+
+
+def player_of(parameter: str) -> str:
+    """Return which player (gradient clipping, learning rate) owns an objective parameter."""
+    head = parameter.split(".", 1)[0]
+    return head if head in DISCRIMINATORS else "autoencoder"

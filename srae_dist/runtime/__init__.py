@@ -1,0 +1,1 @@
+"""The outside world: console, commands, launching, signals, checkpoints."""

@@ -1,0 +1,179 @@
+"""Checkpoints: folders of safetensors and JSON that exist whole or not at all.
+
+``checkpoints/step-00000005/`` holds named tensor files, ``state.json`` (counters) and, written
+last, ``checkpoint.json`` with the SHA-256 of every other file. The folder is filled under a hidden
+name and renamed into place. Nothing in it is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from srae_dist.core import atomic
+from srae_dist.core.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+VERSION = 1
+DIGESTS = "checkpoint.json"
+STATE = "state.json"
+EMA = "ema.safetensors"
+MEAN_CODES = "mean_codes"  # table in ema.safetensors: m x j
+METADATA_KEY = "srae_dist"  # the one key of our safetensors headers; its value is JSON
+_NAME = re.compile(r"step-(\d{8,})")
+
+
+def folder_name(step: int) -> str:
+    """``step-00000005`` for step 5."""
+    return f"step-{step:08d}"
+
+
+def step_of(folder: Path) -> int:
+    """The step in a checkpoint folder's name, or -1."""
+    match = _NAME.fullmatch(folder.name)
+    return int(match[1]) if match else -1
+
+
+def save(
+    root: Path,
+    step: int,
+    *,
+    tensors: Mapping[str, Mapping[str, Tensor]],
+    metadata: Mapping[str, Any],
+    state: Mapping[str, Any],
+) -> Path:
+    """Write one checkpoint and return its folder; an existing one of the same step is kept.
+
+    Args:
+        root: the ``checkpoints`` folder.
+        step: optimizer steps done.
+        tensors: file name -> name -> tensor.
+        metadata: JSON value for the header of every tensor file.
+        state: JSON value for ``state.json``.
+    """
+    from safetensors.torch import save_file
+
+    final = root / folder_name(step)
+    if final.exists() and is_whole(final):
+        return final
+    temporary = root / f".{final.name}.partial"
+    for stale in (temporary, final):  # left by a kill: never whole
+        if stale.exists():
+            atomic.remove_folder(stale)
+    temporary.mkdir(parents=True)
+    header = {METADATA_KEY: json.dumps(metadata, sort_keys=True)}
+    for name, group in tensors.items():
+        ready = {key: value.detach().cpu().contiguous() for key, value in group.items()}
+        save_file(ready, temporary / name, metadata=header)
+    atomic.write_json(temporary / STATE, dict(state))
+    digests = {file.name: atomic.sha256_file(file) for file in sorted(temporary.iterdir())}
+    atomic.write_json(temporary / DIGESTS, {"version": VERSION, "step": step, "sha256": digests})
+    atomic.publish_folder(temporary, final)
+    return final
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether every file of a checkpoint is there with the digest it was written with."""
+    try:
+        value = json.loads((folder / DIGESTS).read_text(encoding="utf-8"))
+        return bool(value["sha256"]) and all(
+            Path(name).name == name and atomic.sha256_file(folder / name) == digest
+            for name, digest in value["sha256"].items()
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def newest(root: Path) -> Path | None:
+    """The whole checkpoint of the highest step under ``root``, or None."""
+    if not root.is_dir():
+        return None
+    folders = sorted(
+        (folder for folder in root.iterdir() if folder.is_dir() and step_of(folder) >= 0),
+        key=step_of,
+        reverse=True,
+    )
+    return next((folder for folder in folders if is_whole(folder)), None)
+
+
+def prune(root: Path, keep: int) -> None:
+    """Delete all but the ``keep`` newest checkpoints, once the newest is known to be whole."""
+    folders = sorted((f for f in root.iterdir() if step_of(f) >= 0), key=step_of)
+    if folders and is_whole(folders[-1]):
+        for folder in folders[:-keep]:
+            atomic.remove_folder(folder)
+
+
+def resolve(path: Path) -> Path:
+    """Return the ``ema.safetensors`` that a user's ``CHECKPOINT`` argument means.
+
+    ``path`` is a run folder, its ``latest``, a checkpoint folder, or the file itself.
+
+    Raises:
+        UserError: none of these.
+    """
+    if path.is_file():
+        return path
+    if path.name == "latest" and not path.exists():
+        path = path.parent
+    if (path / DIGESTS).exists():
+        if not is_whole(path):
+            raise UserError(
+                f"{path} is damaged: a file is missing or does not match {DIGESTS}; "
+                "use another checkpoint of the run."
+            )
+        return path / EMA
+    if path.is_dir():
+        root = path / "checkpoints" if (path / "checkpoints").is_dir() else path
+        folder = newest(root)
+        if folder is not None:
+            return folder / EMA
+        raise UserError(f"{path} holds no complete checkpoint; train first, or name another run.")
+    raise UserError(
+        f"Checkpoint {path} does not exist; give a run folder (runs/NAME), a checkpoint folder or "
+        f"an {EMA} file."
+    )
+
+
+def read_state(folder: Path) -> dict[str, Any]:
+    """Read ``state.json`` of a checkpoint."""
+    try:
+        value = json.loads((folder / STATE).read_text(encoding="utf-8"))
+        if not isinstance(value, dict):
+            raise ValueError("it is not a table")
+        return value
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder / STATE} cannot be read: {error}.") from None
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a safetensors file of ours: its tensors on the CPU, and the JSON in its header.
+
+    Raises:
+        UserError: missing, damaged, not written by srae_dist, or of another version.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            header = file.metadata() or {}
+            if METADATA_KEY not in header:
+                raise UserError(f"{path} was not written by srae_dist: its header says nothing.")
+            metadata = json.loads(header[METADATA_KEY])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist.") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path} is no readable safetensors file ({error}).") from None
+    if not isinstance(metadata, dict) or metadata.get("version") != VERSION:
+        found = metadata.get("version") if isinstance(metadata, dict) else None
+        raise UserError(
+            f"{path} has checkpoint version {found}, this srae_dist reads {VERSION}; "
+            "use the version that wrote it."
+        )
+    return tensors, metadata

@@ -1,0 +1,137 @@
+"""The only module that prints: text, tables and progress, rich on a terminal and plain in a file.
+
+Text goes to stdout; progress, warnings and errors go to stderr. Nothing is read as markup, so a
+file named ``[red].jpg`` is shown as it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from rich.console import Console
+
+Advance = Callable[[int], None]
+
+_FILE_WIDTH = 200  # columns of a table that goes to a file, where nobody asks for 80
+_SPARSE = 10.0  # seconds between progress lines when not a terminal
+
+
+def _console(*, stderr: bool) -> Console:
+    made = Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+    if not made.is_terminal:
+        made.width = _FILE_WIDTH
+    return made
+
+
+out = _console(stderr=False)
+err = _console(stderr=True)
+
+
+def info(text: str) -> None:
+    """Print a line to stdout."""
+    out.print(_printable(text), soft_wrap=True)
+
+
+def warn(text: str) -> None:
+    """Print a remark that deserves attention to stderr."""
+    err.print(f"note: {_printable(text)}", style="yellow", soft_wrap=True)
+
+
+def error(text: str) -> None:
+    """Print what went wrong to stderr."""
+    err.print(f"error: {_printable(text)}", style="red", soft_wrap=True)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str = "") -> None:
+    """Print a table to stdout, numbers to the right, whole ones grouped by thousands."""
+    from rich import box
+    from rich.table import Table
+
+    made = Table(title=title or None, title_justify="left", box=box.SIMPLE)
+    for place, column in enumerate(columns):
+        numeric = any(isinstance(row[place], int | float) for row in rows)
+        made.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(_cell(value) for value in row))
+    out.print(made)
+
+
+def facts(title: str, values: Mapping[str, str]) -> None:
+    """Print a title and, below it, a line for each named value, to stdout."""
+    width = max(map(len, values), default=0)
+    out.print(_printable(title), style="bold", soft_wrap=True)
+    for name, value in values.items():
+        info(f"  {name:<{width}}  {value}")
+
+
+@contextlib.contextmanager
+def progress(total: int, label: str) -> Iterator[Advance]:
+    """Show how far a job of ``total`` items is; yields ``advance(count)``.
+
+    On a terminal a bar with rate and time left; else a plain line every ten seconds and one at
+    the end.
+    """
+    if err.is_terminal:
+        with _bar(total, label) as advance:
+            yield advance
+    else:
+        with _lines(total, label) as advance:
+            yield advance
+
+
+@contextlib.contextmanager
+def _bar(total: int, label: str) -> Iterator[Advance]:
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TaskProgressColumn(show_speed=True),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    with Progress(*columns, console=err) as bar:
+        task = bar.add_task(label, total=total)
+        yield functools.partial(bar.advance, task)
+
+
+@contextlib.contextmanager
+def _lines(total: int, label: str) -> Iterator[Advance]:
+    done, start = 0, time.monotonic()
+    said = start
+
+    def advance(count: int) -> None:
+        nonlocal done, said
+        done += count
+        now = time.monotonic()
+        if now - said >= _SPARSE:
+            said = now
+            say()
+
+    def say() -> None:
+        rate = done / max(time.monotonic() - start, 1e-9)
+        err.print(f"{label}: {done:,} of {total:,}, {rate:,.0f}/s", soft_wrap=True)
+
+    yield advance
+    say()
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:,.1f}"
+    return f"{value:,}" if isinstance(value, int) else _printable(str(value))
+
+
+def _printable(text: str) -> str:
+    """Return text that any stream can encode, whatever a file name holds."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

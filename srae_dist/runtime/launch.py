@@ -1,0 +1,191 @@
+"""The Accelerator: ranks, device, precision, and what the launch promised against what came.
+
+The recipe owns the numbers (global batch, precision, seed), the launch file owns the machines
+(processes, nodes). A launch file that also names a precision must agree with the recipe.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from srae_dist.core.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+    from accelerate import Accelerator
+
+_PRECISIONS = {"no": "fp32", "bf16": "bf16", "fp16": "fp16"}
+_ACCELERATE_NAMES = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The processes of this run, and where this one stands."""
+
+    rank: int
+    size: int
+    local_size: int
+    machines: int
+    device: torch.device
+    visible_gpus: int
+    threads: int
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes files and speaks."""
+        return self.rank == 0
+
+    def describe(self) -> str:
+        """One line on ranks, machines and device, with a hint where GPUs lie idle."""
+        ranks = f"{self.size} rank{'s' * (self.size > 1)}"
+        machines = f"{self.machines} machine{'s' * (self.machines > 1)}"
+        where = f"{self.device.type}" + (
+            f", {self.threads} threads each" if self.device.type == "cpu" else ""
+        )
+        hint = ""
+        if self.device.type == "cuda" and self.visible_gpus > self.local_size:
+            hint = (
+                f"; {self.visible_gpus} GPUs visible, {self.local_size} used: "
+                f"add --multi_gpu --num_processes {self.visible_gpus}"
+            )
+        return f"{ranks} on {machines}, {where}{hint}"
+
+
+def join_world(threads: int | None = None) -> World:
+    """Join the other processes of the launch and set this one's CPU threads.
+
+    Args:
+        threads: CPU threads of this process; None shares the cores among the machine's ranks. The
+            launcher exports OMP_NUM_THREADS=1 on machines without a GPU, which is no one's wish.
+
+    Raises:
+        UserError: the launch command asked for more processes than it started.
+    """
+    import torch
+    from accelerate import PartialState
+
+    if (
+        "WORLD_SIZE" in os.environ
+    ):  # gloo guesses an interface from the host name; one host needs none
+        local = os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]
+        if local and Path("/sys/class/net/lo").exists():
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    state = PartialState()
+    local_size = int(os.environ.get("LOCAL_WORLD_SIZE", state.num_processes))
+    _check_promise(state.num_processes, _parent_command())
+    if threads is None:
+        threads = max(1, available_cores() // max(1, local_size))
+    if state.device.type == "cpu":
+        torch.set_num_threads(threads)
+    return World(
+        rank=state.process_index,
+        size=state.num_processes,
+        local_size=local_size,
+        machines=max(1, state.num_processes // max(1, local_size)),
+        device=state.device,
+        visible_gpus=torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        threads=threads,
+    )
+
+
+def available_cores() -> int:
+    """Cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def choose_precision(wanted: str, device: torch.device) -> str:
+    """Resolve ``auto`` to what the hardware computes natively, and check it against the launch.
+
+    Raises:
+        UserError: the launch names another precision than the recipe, or the device lacks it.
+    """
+    launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    named = _PRECISIONS.get(launched, launched)
+    chosen = wanted if wanted != "auto" else ("bf16" if has_bf16(device) else "fp32")
+    # "no" is what the launcher exports when nobody said anything
+    if launched != "no" and named != chosen:
+        raise UserError(
+            f"The launch asks for mixed_precision {launched}, the recipe's train.precision = "
+            f"{wanted} means {chosen} here; take mixed_precision out of the launch file, or set "
+            f"--set train.precision={named}."
+        )
+    if chosen == "fp16" and device.type == "cpu":
+        raise UserError("train.precision = fp16 needs a GPU; use bf16, fp32 or auto on a CPU.")
+    return chosen
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 in hardware (AVX512-BF16, AMX, Ampere or newer)."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu":
+        probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        return any(getattr(torch.cpu, probe, lambda: False)() for probe in probes)
+    return False
+
+
+def make_accelerator(
+    *, precision: str, accumulation: int, trackers: Sequence[str], run_dir: Path
+) -> Accelerator:
+    """Build the Accelerator for a run.
+
+    Raises:
+        UserError: a tracker that is unknown or not installed.
+    """
+    from accelerate import Accelerator, DistributedDataParallelKwargs
+    from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
+    from accelerate.utils import ProjectConfiguration
+
+    known = {str(name) for name in LOGGER_TYPE_TO_CLASS}
+    installed = {str(name) for name in get_available_trackers()}
+    for name in trackers:
+        if name not in known:
+            raise UserError(
+                f"run.trackers: '{name}' is unknown; known are {', '.join(sorted(known))}."
+            )
+        if name not in installed:
+            raise UserError(f"run.trackers: '{name}' is not installed; run `pip install {name}`.")
+    return Accelerator(
+        mixed_precision=_ACCELERATE_NAMES[precision],
+        gradient_accumulation_steps=accumulation,
+        log_with=list(trackers) or None,
+        project_config=ProjectConfiguration(project_dir=str(run_dir), logging_dir=str(run_dir)),
+        # no module keeps buffers that change, and every parameter gets a gradient at every step
+        kwargs_handlers=[
+            DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
+        ],
+    )
+
+
+def _parent_command() -> list[str]:
+    """The command line of the process that started this one, or nothing."""
+    import psutil
+
+    try:
+        return list(psutil.Process(os.getppid()).cmdline())
+    except psutil.Error:
+        return []
+
+
+def _check_promise(got: int, command: Sequence[str]) -> None:
+    """Refuse to train on fewer ranks than `accelerate launch --num_processes N` was asked for."""
+    if "launch" not in command or got != 1:
+        return
+    for place, word in enumerate(command):
+        name, _, value = word.partition("=")
+        if name.replace("-", "_") == "__num_processes":
+            value = value or (command[place + 1] if place + 1 < len(command) else "")
+            if value.isdigit() and int(value) > got:
+                raise UserError(
+                    f"accelerate launch was asked for {value} processes and started {got} (--cpu "
+                    "starts only one); use a config file with distributed_type: MULTI_GPU and "
+                    "use_cpu: true (docs/launch/cpu_2_ranks.yaml), or add --multi_gpu for GPUs."
+                )

@@ -1,0 +1,36 @@
+"""``log.jsonl``: one JSON object a line, readable while the run goes on, cut back on resume."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from srae_dist.core import atomic
+
+
+class RunLog:
+    """Appends lines to a file; each line carries the step it describes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def cut(self, step: int) -> None:
+        """Drop lines of steps after ``step`` (and a torn last line), so that a resumed run's log
+        reads like an uninterrupted one's."""
+        if self.path.exists():
+            kept = [line for line in self.path.read_text("utf-8").splitlines() if _at(line) <= step]
+            atomic.write_text(self.path, "".join(line + "\n" for line in kept))
+
+    def write(self, step: int, values: Mapping[str, Any]) -> None:
+        """Append one line."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **values}) + "\n")
+
+
+def _at(line: str) -> float:
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return float("inf")

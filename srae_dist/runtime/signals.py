@@ -1,0 +1,53 @@
+"""Stopping on request: finish the step, save, say how to resume.
+
+The first SIGINT, SIGTERM or SIGUSR1 asks; a second Ctrl-C stops at once; a second SIGTERM changes
+nothing. A rank whose parent has died (a launcher killed from outside) asks as well, since nobody
+would ever stop it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from types import FrameType, TracebackType
+from typing import Any
+
+_NAMES = ("SIGINT", "SIGTERM", "SIGUSR1")  # those the platform has
+
+
+class StopRequest:
+    """A context in which signals are remembered; ``requested`` says so between steps."""
+
+    def __init__(self) -> None:
+        self._reason: str | None = None
+        self._previous: dict[int, Any] = {}
+        self._parent = os.getppid()
+
+    def __enter__(self) -> StopRequest:
+        for name in _NAMES:
+            number = getattr(signal, name, None)
+            if number is not None:
+                self._previous[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    @property
+    def reason(self) -> str | None:
+        """Why to stop, or None."""
+        if self._reason is None and os.getppid() != self._parent:
+            self._reason = "the launcher died"
+        return self._reason
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._reason is not None and number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            raise KeyboardInterrupt
+        self._reason = signal.Signals(number).name

@@ -1,0 +1,432 @@
+"""``accelerate launch -m srae_dist.train RECIPE``: build everything a run needs, and run it.
+
+Running the same command again resumes from the newest complete checkpoint.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from srae_dist import __version__
+from srae_dist.core.errors import ExitCode, SraeError, UserError
+
+if TYPE_CHECKING:
+    from srae_dist.data.manifest import Index, Manifest
+    from srae_dist.data.reader import Reader
+    from srae_dist.engine.batching import Batching
+    from srae_dist.engine.loop import Outcome
+    from srae_dist.engine.run_hooks import RunHooks
+    from srae_dist.engine.step import Stepper
+    from srae_dist.objective.objective import Objective
+    from srae_dist.recipe.schema import Recipe
+    from srae_dist.runtime.launch import World
+    from srae_dist.runtime.live import TrainDisplay
+
+EXIT_FILE = "exit.json"
+HELD_OUT = "test"  # the split whose images the grids show, where the shards have it
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="A recipe file, or the name of one in recipes/.")],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a value, e.g. train.steps=500."),
+    ] = None,
+) -> int:
+    """Train an SRAE as a recipe says; the same command resumes it."""
+    from srae_dist.data.open import open_shards
+    from srae_dist.recipe.load import load_recipe
+
+    loaded = load_recipe(Path(recipe), overrides=set_ or []).recipe
+    manifest = open_shards(loaded.data, model=loaded.model)
+
+    from srae_dist.runtime.launch import join_world
+
+    world = join_world(loaded.engine.threads)
+    with exit_file(Path(loaded.run_dir), world):
+        return train_run(loaded, manifest, world)
+
+
+@contextlib.contextmanager
+def exit_file(run_dir: Path, world: World) -> Iterator[None]:
+    """Write ``exit.json`` for failures too: a launcher swallows exit codes."""
+    try:
+        yield
+    except SraeError as error:
+        if world.is_main and run_dir.is_dir():
+            write_exit(run_dir, error.exit_code, str(error), None)
+        raise
+
+
+def write_exit(run_dir: Path, code: int, reason: str, step: int | None) -> None:
+    """Write a run's exit code, its reason and the step reached."""
+    from srae_dist.core import atomic
+
+    atomic.write_json(run_dir / EXIT_FILE, {"code": int(code), "reason": reason, "step": step})
+
+
+def train_run(recipe: Recipe, manifest: Manifest, world: World) -> int:
+    """Train to the end, or to a stop; return the exit code."""
+    from srae_dist.engine.batching import cut_batch
+    from srae_dist.runtime.launch import choose_precision
+    from srae_dist.runtime.lock import locked
+
+    run_dir = Path(recipe.run_dir)
+    precision = choose_precision(recipe.train.precision, world.device)
+    size = manifest.image_size
+    assert size is not None  # open_shards refuses mixed sizes
+    batching = cut_batch(
+        global_batch=recipe.train.global_batch,
+        micro_batch=recipe.train.micro_batch,
+        ranks=world.size,
+        device=world.device.type,
+        image_size=size,
+    )
+    objective = build_objective(recipe, manifest)
+    with locked(run_dir) if world.is_main else contextlib.nullcontext():
+        folder, state = find_checkpoint(recipe, run_dir)
+        start = int(state.get("step", 0))
+        if start >= recipe.train.steps:
+            if world.is_main:
+                _say_finished(recipe, run_dir, start)
+            return ExitCode.DONE
+        if world.is_main:
+            introduce(recipe, manifest, world, batching, precision, objective, state)
+            record_recipe(recipe, run_dir)
+        outcome = train_from(
+            recipe, manifest, world, batching, precision, objective, folder=folder, state=state
+        )
+        return finish(recipe, run_dir, world, outcome)
+
+
+def build_objective(recipe: Recipe, manifest: Manifest) -> Objective:
+    """Build every network and the objective around them, on the CPU."""
+    import torch
+
+    from srae_dist.model.build import build_autoencoder, build_discriminator
+    from srae_dist.model.vgg import PerceptualNetwork
+    from srae_dist.objective.objective import Objective
+
+    section, seed = recipe.objective, recipe.run.seed
+    layers = recipe.perceptual.layers
+    assert manifest.image_size is not None
+    autoencoder = build_autoencoder(
+        recipe.model,
+        image_size=manifest.image_size,
+        seed=seed,
+        checkpoint_activations=recipe.engine.checkpoint_activations,
+    )
+    names = ("q_c", "q_d")[: section.discriminators]
+    q = {
+        name: build_discriminator(recipe.model, name, num_domains=len(manifest.domains), seed=seed)
+        for name in names
+    }
+    objective = Objective(
+        autoencoder,
+        q["q_c"],
+        q.get("q_d"),
+        PerceptualNetwork(layers, weights=recipe.perceptual.weights),
+        route=section.route,
+        confusion=section.confusion,
+        layer_weights=recipe.perceptual.layer_weights or [1.0] * len(layers),
+        pixel=section.pixel_weight > 0,
+        priors=section.content_prior > 0 or section.domain_prior > 0,
+        flip=recipe.data.flip,
+        seed=seed,
+    )
+    if recipe.engine.channels_last:
+        objective = objective.to(memory_format=torch.channels_last)
+    return objective
+
+
+def find_checkpoint(recipe: Recipe, run_dir: Path) -> tuple[Path | None, dict[str, Any]]:
+    """Return the newest complete checkpoint and its counters, or (None, {}).
+
+    Raises:
+        UserError: the run was started with values that may not change.
+    """
+    from srae_dist.recipe.save import differences
+    from srae_dist.recipe.schema import Recipe
+    from srae_dist.runtime import checkpoint
+
+    folder = checkpoint.newest(run_dir / "checkpoints")
+    if folder is None:
+        return None, {}
+    state = checkpoint.read_state(folder)
+    try:
+        old = Recipe.model_validate_json(json.dumps(state["recipe"]))
+    except (KeyError, ValueError):
+        raise UserError(f"{folder} was written by another version; use a new run.dir.") from None
+    changed = differences(old, recipe)
+    if changed:
+        raise UserError(
+            f"{run_dir} was started with other values: {'; '.join(changed)}; "
+            "take them back, or start a new run with --set run.dir=DIR."
+        )
+    return folder, state
+
+
+def record_recipe(recipe: Recipe, run_dir: Path) -> None:
+    """Write the resolved recipe beside the run."""
+    from srae_dist.core import atomic
+    from srae_dist.recipe.save import recipe_to_toml
+
+    atomic.write_text(run_dir / "recipe.toml", recipe_to_toml(recipe))
+
+
+def train_from(
+    recipe: Recipe,
+    manifest: Manifest,
+    world: World,
+    batching: Batching,
+    precision: str,
+    objective: Objective,
+    *,
+    folder: Path | None,
+    state: dict[str, Any],
+) -> Outcome:
+    """Wire the engine together and run its loop."""
+    import torch
+
+    from srae_dist.data.loader import make_loader
+    from srae_dist.engine import loop, players, snapshot
+    from srae_dist.engine.step import Stepper
+    from srae_dist.model.ema import Ema
+    from srae_dist.runtime.launch import make_accelerator
+    from srae_dist.runtime.live import TrainDisplay
+    from srae_dist.runtime.signals import StopRequest
+
+    run_dir, start = Path(recipe.run_dir), int(state.get("step", 0))
+    accelerator = make_accelerator(
+        precision=precision,
+        accumulation=batching.accumulation,
+        trackers=recipe.run.trackers,
+        run_dir=run_dir,
+    )
+    objective.to(accelerator.device)
+    if recipe.engine.deterministic:
+        torch.use_deterministic_algorithms(True)
+    if compiles(recipe.engine.compile, world):
+        objective.compile()
+    stepper = Stepper(
+        accelerator,
+        objective,
+        players.make_optimizer(players.players(objective), recipe.train),
+        Ema(objective.autoencoder),
+        accumulation=batching.accumulation,
+        train=recipe.train,
+        weights=recipe.objective,
+    )
+    if folder is not None:
+        snapshot.restore(stepper, folder)
+        if accelerator.scaler is not None and state.get("scaler"):
+            accelerator.scaler.load_state_dict(state["scaler"])
+    accelerator.init_trackers("tensorboard")
+    batches = make_loader(
+        Path(recipe.data.root),
+        split=recipe.data.split,
+        seed=recipe.run.seed,
+        global_batch=recipe.train.global_batch,
+        balance=recipe.data.balance,
+        lanes=recipe.data.lanes,
+        window=recipe.data.window,
+        rank=world.rank,
+        world=world.size,
+        micro_batch=batching.micro_batch,
+        start_step=start,
+        stop_step=recipe.train.steps,
+        workers=loader_workers(recipe.data.workers, world),
+        pin=world.device.type == "cuda",
+    )
+    with (
+        TrainDisplay(
+            recipe.name, start=start, steps=recipe.train.steps, shown=world.is_main
+        ) as display,
+        StopRequest() as stop,
+    ):
+        hooks = build_hooks(recipe, manifest, stepper, batching, display, state)
+        if world.is_main:
+            hooks.log.cut(start)
+        outcome = loop.run(
+            stepper,
+            iter(batches),
+            hooks,
+            stop,
+            start=start,
+            train=recipe.train,
+            patience=recipe.run.patience,
+            skipped=hooks.skipped,
+        )
+    accelerator.end_training()
+    return outcome
+
+
+def build_hooks(
+    recipe: Recipe,
+    manifest: Manifest,
+    stepper: Stepper,
+    batching: Batching,
+    display: TrainDisplay,
+    state: dict[str, Any],
+) -> RunHooks:
+    """Gather what surrounds the loop: log, display, fixed images, checkpoint contents."""
+    from srae_dist.data.manifest import load_index
+    from srae_dist.data.reader import Reader, take
+    from srae_dist.engine import showcase
+    from srae_dist.engine.run_hooks import RunHooks
+    from srae_dist.recipe.save import recipe_without_paths
+    from srae_dist.runtime.runlog import RunLog
+
+    root, size = Path(recipe.data.root), manifest.image_size
+    assert size is not None
+
+    def open_split(name: str) -> tuple[Reader, Index]:
+        split = manifest.split(name, root)
+        return Reader(root, split, image_size=size), load_index(root, split, len(manifest.domains))
+
+    reader, index = open_split(recipe.data.split)
+    held_out = HELD_OUT if HELD_OUT in manifest.splits else recipe.data.split
+    show_reader, show_index = open_split(held_out)
+    shown = showcase.pick_evenly(show_index.domain, len(manifest.domains), showcase.COLUMNS)
+    picks = showcase.pick_evenly(index.domain, len(manifest.domains), recipe.train.mean_code_images)
+    return RunHooks(
+        run_dir=Path(recipe.run_dir),
+        stepper=stepper,
+        log=RunLog(Path(recipe.run_dir) / "log.jsonl"),
+        display=display,
+        domains=manifest.domains,
+        reader=reader,
+        index=index,
+        picks=picks,
+        shown=[show_reader.read(take(show_index, samples)) for samples in shown],
+        metadata={
+            "domains": list(manifest.domains),
+            "image_size": size,
+            "recipe": recipe_without_paths(recipe),
+        },
+        state={
+            "recipe": recipe.model_dump(mode="json"),
+            "micro_batch": batching.micro_batch,
+            "ranks": stepper.accelerator.num_processes,
+            "srae_dist": __version__,
+        },
+        keep_last=recipe.run.keep_last,
+        skipped=int(state.get("skipped", 0)),
+    )
+
+
+def loader_workers(wanted: int | None, world: World) -> int:
+    """Loader processes of a rank: as told, or the rank's share of the cores less one, at most 8.
+
+    Two cores or fewer get none: training needs them more than decoding does.
+    """
+    from srae_dist.runtime.launch import available_cores
+
+    if wanted is not None:
+        return wanted
+    share = available_cores() // world.local_size
+    return min(8, share - 1) if share > 2 else 0
+
+
+def compiles(wanted: str, world: World) -> bool:
+    """Whether the objective is compiled; on CPUs it was measured to gain nothing."""
+    return wanted == "on" or (wanted == "auto" and world.device.type == "cuda")
+
+
+def introduce(
+    recipe: Recipe,
+    manifest: Manifest,
+    world: World,
+    batching: Batching,
+    precision: str,
+    objective: Objective,
+    state: dict[str, Any],
+) -> None:
+    """Say what is about to run, on what, and from where."""
+    from srae_dist.runtime import console
+
+    counts = manifest.splits[recipe.data.split].counts()
+    images = ", ".join(f"{counts[name]:,} {name}" for name in manifest.domains)
+    parameters = sum(p.numel() for p in objective.autoencoder.parameters()) / 1e6
+    model, size = recipe.model, manifest.image_size
+    weights = recipe.perceptual.weights
+    if weights == "random":
+        weights = "RANDOM weights (nothing pretrained; fine to try things, not for results)"
+    start = int(state.get("step", 0))
+    begin = f"resumes at step {start:,}" if start else "starts"
+    ranks_before = state.get("ranks")
+    console.facts(
+        f"srae_dist {__version__}: {recipe.name}",
+        {
+            "machine": world.describe(),
+            "precision": f"{precision} (train.precision = {recipe.train.precision})",
+            "batch": batching.describe(world.size),
+            "data": f"{recipe.data.root}: {images}; {size} x {size}, balance {recipe.data.balance}",
+            "model": f"{parameters:.2f} M parameters; z_c {model.content_channels} x "
+            f"{model.code_size} x {model.code_size}, z_d {model.domain_channels}; "
+            f"{recipe.objective.discriminators} discriminator"
+            f"{'s' * (recipe.objective.discriminators > 1)}",
+            "perceptual": f"VGG-16 {', '.join(recipe.perceptual.layers)}, {weights}",
+            "run": f"{begin}, {recipe.train.steps:,} steps in all; folder {recipe.run_dir}",
+        },
+    )
+    if ranks_before not in (None, world.size):
+        console.info(
+            f"The run was on {ranks_before} ranks and is on {world.size} now: "
+            "the same samples in the same order, losses equal to rounding."
+        )
+
+
+def finish(recipe: Recipe, run_dir: Path, world: World, outcome: Outcome) -> int:
+    """Say how the run ended, write ``exit.json``, return the exit code."""
+    from srae_dist.engine.loop import End
+    from srae_dist.runtime import console
+
+    if outcome.end is End.FAULT:
+        raise UserError(
+            f"Step {outcome.step + 1}: {outcome.reason}. The state before it is saved in {run_dir}; "
+            "lower train.lr, set train.precision = fp32, or raise run.patience to skip such steps."
+        )
+    code = ExitCode.STOPPED if outcome.end is End.STOPPED else ExitCode.DONE
+    if world.is_main:
+        write_exit(run_dir, code, outcome.reason, outcome.step)
+        if code is ExitCode.STOPPED:
+            console.info(
+                f"Stopped after step {outcome.step:,} ({outcome.reason}); saved. "
+                "Run the same command again to go on."
+            )
+        else:
+            console.info(
+                f"Done: {outcome.step:,} steps. Model in {run_dir}, grids in {run_dir / 'samples'}.\n"
+                f"Translate with: srae-dist batch-translate {run_dir} INPUT --to DOMAIN --out OUT"
+            )
+    return code
+
+
+def _say_finished(recipe: Recipe, run_dir: Path, step: int) -> None:
+    from srae_dist.runtime import console
+
+    write_exit(run_dir, ExitCode.DONE, "already finished", step)
+    console.info(
+        f"{run_dir} is finished: {step:,} of {recipe.train.steps:,} steps. "
+        f"Raise train.steps to go on, or set another run.dir."
+    )
+
+
+def main() -> None:
+    """Run as ``python -m srae_dist.train``."""
+    from srae_dist.runtime.command import run
+
+    app = typer.Typer(add_completion=False)
+    app.command()(train)
+    run(app)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,183 @@
+"""The public face of a trained model: ``load`` a checkpoint, then encode, decode, translate.
+
+``ema.safetensors`` alone rebuilds the model: its header holds the recipe, the domain names and the
+image size; the file holds the averaged weights and the table of the domains' mean codes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from pydantic import ValidationError
+from torch import Tensor
+
+from srae_dist.core.errors import UserError, did_you_mean
+from srae_dist.core.types import Codes
+from srae_dist.data.images import resize_square
+from srae_dist.model.autoencoder import AutoEncoder
+from srae_dist.model.build import build_autoencoder
+from srae_dist.model.pixels import normalise, to_uint8
+from srae_dist.recipe.schema import Model
+from srae_dist.runtime import checkpoint
+
+MAX_IMAGE_SIZE = 256
+
+ImageLike = Image.Image | Tensor | np.ndarray[Any, Any]
+
+
+class Translator:
+    """A trained SRAE. Images are PIL images, uint8 N H W 3 arrays or tensors, or float
+    N 3 H W tensors in [-1, 1]."""
+
+    def __init__(
+        self,
+        autoencoder: AutoEncoder,
+        mean_codes: Tensor,  # m x j
+        *,
+        domains: Sequence[str],
+        image_size: int,
+        step: int,
+        recipe: dict[str, Any],
+        device: torch.device,
+    ) -> None:
+        self.autoencoder = autoencoder.to(device, memory_format=torch.channels_last).eval()
+        self.mean_codes = mean_codes.to(device)
+        self.domains = tuple(domains)
+        self.image_size = image_size
+        self.step = step
+        self.recipe = recipe
+        self.device = device
+
+    def domain_index(self, name: str) -> int:
+        """Number of a domain.
+
+        Raises:
+            UserError: the model has no such domain.
+        """
+        if name not in self.domains:
+            raise UserError(
+                f"The model has no domain '{name}'; it has {', '.join(self.domains)}."
+                f"{did_you_mean(name, self.domains)}"
+            )
+        return self.domains.index(name)
+
+    @torch.inference_mode()
+    def encode(self, images: ImageLike | Sequence[Image.Image]) -> Codes:
+        """Images to code distributions: content N k a b, domain N j (means and sigmas)."""
+        return self.autoencoder.encode(self.prepare(images))
+
+    @torch.inference_mode()
+    def decode(self, content: Tensor, domain: Tensor) -> Tensor:
+        """Content codes N k a b and domain codes N j to images N 3 H W in [-1, 1]."""
+        x = self.autoencoder.decode(content.to(self.device), domain.to(self.device))
+        return x.float().clamp(-1.0, 1.0)
+
+    def translate(
+        self,
+        images: ImageLike | Sequence[Image.Image],
+        *,
+        to: str | None = None,
+        reference: ImageLike | None = None,
+    ) -> Any:
+        """Show images in another domain: the content code stays, the domain code is replaced.
+
+        Args:
+            images: one PIL image, a list of them, or a batch.
+            to: target domain, whose mean code is used.
+            reference: one image that lends its domain code instead.
+
+        Returns:
+            The form that came in: PIL image, list of them, uint8 array or tensor, float tensor.
+
+        Raises:
+            UserError: neither or both of ``to`` and ``reference``, or an unknown domain.
+        """
+        if (to is None) == (reference is None):
+            raise UserError("translate() needs either to=DOMAIN or reference=IMAGE.")
+        if reference is not None:
+            code = self.encode(reference).domain.mean
+            if len(code) != 1:
+                raise UserError("translate() takes one reference image.")
+        else:
+            code = self.mean_codes[self.domain_index(str(to))][None]
+        content = self.encode(images).content.mean
+        return self._like(images, self.decode(content, code.expand(len(content), -1)))
+
+    def prepare(self, images: ImageLike | Sequence[Image.Image]) -> Tensor:
+        """Bring images to a float batch N 3 H W in [-1, 1] on the model's device.
+
+        PIL images are cropped to their central square and resized with antialiasing; tensors and
+        arrays must have the model's size.
+        """
+        if isinstance(images, Image.Image):
+            images = [images]
+        if isinstance(images, (list, tuple)):
+            if not images:
+                raise UserError("There is no image to encode.")
+            squares = [resize_square(image.convert("RGB"), self.image_size) for image in images]
+            images = np.stack([np.asarray(square) for square in squares])
+        batch = torch.as_tensor(images).to(self.device)
+        size = self.image_size
+        if batch.dtype == torch.uint8 and batch.shape[1:] == (size, size, 3):
+            batch = normalise(batch)
+        elif not batch.is_floating_point() or batch.shape[1:] != (3, size, size):
+            raise UserError(
+                f"Images of type {batch.dtype} and shape {tuple(batch.shape)} do not fit: give "
+                f"uint8 (N, {size}, {size}, 3), float (N, 3, {size}, {size}) in [-1, 1], or PIL images."
+            )
+        return batch.to(torch.float32, memory_format=torch.channels_last)
+
+    def _like(self, images: Any, x: Tensor) -> Any:
+        """Return ``x`` in the form ``images`` came in."""
+        if isinstance(images, Image.Image):
+            return Image.fromarray(to_uint8(x)[0])
+        if isinstance(images, (list, tuple)):
+            return [Image.fromarray(pixels) for pixels in to_uint8(x)]
+        if isinstance(images, np.ndarray):
+            return to_uint8(x) if images.dtype == np.uint8 else x.cpu().numpy()
+        return torch.from_numpy(to_uint8(x)) if images.dtype == torch.uint8 else x
+
+
+def load(path: str | Path, *, device: str | torch.device | None = None) -> Translator:
+    """Load a trained model.
+
+    Args:
+        path: a run folder, ``RUN/latest``, a checkpoint folder, or an ``ema.safetensors`` file.
+        device: where it computes; default a GPU if there is one, else the CPU.
+
+    Raises:
+        UserError: nothing usable there.
+    """
+    file = checkpoint.resolve(Path(path))
+    tensors, metadata = checkpoint.read_tensors(file)
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        domains = [str(name) for name in metadata["domains"]]
+        image_size, step = metadata["image_size"], metadata["step"]
+        recipe = metadata["recipe"]
+        if type(image_size) is not int or not 1 <= image_size <= MAX_IMAGE_SIZE:
+            raise ValueError(f"image_size is {image_size!r}")
+        model = Model.model_validate(recipe["model"])
+        table = tensors.pop(checkpoint.MEAN_CODES)
+        if table.shape != (len(domains), model.domain_channels):
+            raise ValueError(f"{checkpoint.MEAN_CODES} has shape {tuple(table.shape)}")
+        autoencoder = build_autoencoder(model, image_size=image_size, seed=0)
+        autoencoder.load_state_dict(tensors)
+    except (KeyError, TypeError, ValueError, RuntimeError, ValidationError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{file} does not describe a whole model: {reason}.") from None
+    return Translator(
+        autoencoder,
+        table.float(),
+        domains=domains,
+        image_size=image_size,
+        step=int(step),
+        recipe=recipe,
+        device=torch.device(device),
+    )
