@@ -189,7 +189,9 @@ def _parse(value: dict[str, Any]) -> Manifest:
     size = value["image_size"]
     if size is not None and (type(size) is not int or not 1 <= size <= 65536):
         raise ValueError(f"image_size is {size!r}")
-    splits = {_name(name, NAME_PATTERN): _parse_split(item) for name, item in value["splits"].items()}
+    splits = {
+        _name(name, NAME_PATTERN): _parse_split(item) for name, item in value["splits"].items()
+    }
     return Manifest(domains, size, _name(value["image_format"], NAME_PATTERN), splits)
 
 

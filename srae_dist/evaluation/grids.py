@@ -23,7 +23,7 @@ def grid(rows: Sequence[tuple[str, Pixels]]) -> Image.Image:
     """Draw captioned rows of images of one size, enlarged to be seen.
 
     Args:
-        rows: (caption, images N H W 3) from top to bottom; a caption that starts with an arrow
+        rows: (caption, images N H W 3) from top to bottom; a caption that starts with a dot
             is set fainter and its row is drawn close to the one above.
     """
     height, width = rows[0][1].shape[1:3]
@@ -35,7 +35,7 @@ def grid(rows: Sequence[tuple[str, Pixels]]) -> Image.Image:
     draw = ImageDraw.Draw(canvas)
     font = ImageFont.load_default(size=15)
     for (caption, images), top in zip(rows, tops, strict=False):
-        ink = FAINT if caption.startswith("→") else INK
+        ink = FAINT if caption.startswith("·") else INK
         draw.text((8, top + cell_h // 2), caption, fill=ink, font=font, anchor="lm")
         for column, pixels in enumerate(images):
             tile = Image.fromarray(pixels).resize(
@@ -51,7 +51,7 @@ def reconstruction_rows(
     """Fig. 4: odd rows truth, even rows the reconstruction, a pair per domain."""
     rows: list[tuple[str, Pixels]] = []
     for name, images, reconstructed in zip(domains, truth, output, strict=True):
-        rows += [(name, images), ("→ reconstruction", reconstructed)]
+        rows += [(name, images), ("· reconstruction", reconstructed)]
     return rows
 
 
@@ -66,7 +66,7 @@ def translation_rows(
     rows: list[tuple[str, Pixels]] = []
     for s, name in enumerate(domains):
         rows.append((name, sources[s]))
-        rows += [(f"→ {domains[t]}", translated[s][t]) for t in range(len(domains)) if t != s]
+        rows += [(f"· as {domains[t]}", translated[s][t]) for t in range(len(domains)) if t != s]
     return rows
 
 
@@ -74,7 +74,7 @@ def _tops(captions: Sequence[str], cell: int) -> list[int]:
     """Top of each row, and a last entry for where the next would be, less a row."""
     tops, top = [], GAP
     for place, caption in enumerate(captions):
-        if place and not caption.startswith("→"):
+        if place and not caption.startswith("·"):
             top += 6  # a breath between groups
         tops.append(top)
         top += cell

@@ -1,0 +1,42 @@
+# Two commands for a newcomer: `make quickstart` and `make test`. Each does all its own set-up.
+# Choose an interpreter with `make quickstart PYTHON=python3.12`; 3.11 and 3.12 are tested.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+
+.PHONY: help quickstart test lint clean
+help:
+	@echo "make quickstart   draw faces, train for some minutes, translate; ends with the pictures' place"
+	@echo "make test         lint, type check and run all tests"
+	@echo "make clean        remove the environment and the quickstart's output"
+
+$(VENV)/ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "srae_dist needs Python 3.11 or newer; try: make $(MAKECMDGOALS) PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/ready-dev: $(VENV)/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+quickstart: $(VENV)/ready
+	@test -f shards/quickstart/manifest.json || \
+	$(BIN)/srae-dist shard --faces 6000 --domains photo,anime --size 32 --out shards/quickstart
+	$(BIN)/accelerate launch --config_file accelerate_config.yaml -m srae_dist.train recipes/quickstart.toml
+	$(BIN)/srae-dist batch-translate runs/quickstart shards/quickstart --split test --from photo --to anime --out-kind folder --out runs/quickstart/photo_as_anime --force
+	@echo
+	@echo "Reconstructions and translations: runs/quickstart/samples/ (the newest step-*-translations.png)"
+	@echo "The held-out photos, all translated: runs/quickstart/photo_as_anime/"
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/ready-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) shards/quickstart runs/quickstart

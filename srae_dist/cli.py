@@ -1,0 +1,108 @@
+"""``srae-dist``: one thin function per command. Nothing heavy is imported before it is needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from srae_dist import __version__
+from srae_dist.shard import shard
+from srae_dist.train import train
+
+app = typer.Typer(
+    help="Split Representation Auto-Encoder: learn content and domain codes of images from several "
+    "domains, and translate between them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+recipe_app = typer.Typer(help="Look at a recipe, or check it.", no_args_is_help=True)
+
+RecipeName = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="A recipe file, or the name of one in recipes/.")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a value, e.g. train.steps=500."),
+]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from srae_dist.runtime import console
+
+        console.info(f"srae-dist {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+@recipe_app.command()
+def show(recipe: RecipeName, set_: Overrides = None) -> None:
+    """Print every value, where it came from and what it means."""
+    from srae_dist.recipe.load import load_recipe
+    from srae_dist.recipe.show import COLUMNS, recipe_tables
+    from srae_dist.runtime import console
+
+    for heading, rows in recipe_tables(load_recipe(Path(recipe), overrides=set_ or [])):
+        console.table(COLUMNS, rows, title=heading)
+
+
+@recipe_app.command()
+def check(recipe: RecipeName, set_: Overrides = None) -> None:
+    """Check a recipe and its shards, as training would, without training."""
+    from srae_dist.data.open import open_shards
+    from srae_dist.recipe.load import load_recipe
+    from srae_dist.runtime import console
+
+    loaded = load_recipe(Path(recipe), overrides=set_ or []).recipe
+    manifest = open_shards(loaded.data, model=loaded.model)
+    data, model, train = loaded.data, loaded.model, loaded.train
+    split = manifest.split(data.split, Path(data.root))
+    counts = split.counts()
+    images = ", ".join(f"{counts[domain]:,} {domain}" for domain in manifest.domains)
+    size, code = manifest.image_size, model.code_size
+    console.facts(
+        f"{loaded.name} is ready to train",
+        {
+            "data": f"{data.root}, split {data.split}: {images}, in {len(split.shards)} shards",
+            "images": f"{size} x {size} pixels, balance = {data.balance}",
+            "codes": f"content {model.content_channels} x {code} x {code}, "
+            f"domain {model.domain_channels}",
+            "training": f"{train.steps:,} steps of {train.global_batch} images",
+            "run": loaded.run_dir,
+        },
+    )
+
+
+@recipe_app.command()
+def keys() -> None:
+    """Print the reference of all recipe keys as Markdown (docs/recipes.md is made with it)."""
+    from srae_dist.recipe.show import reference
+    from srae_dist.runtime import console
+
+    console.info(reference())
+
+
+app.add_typer(recipe_app, name="recipe")
+app.command()(shard)
+app.command()(train)
+
+
+def main() -> None:
+    """Run ``srae-dist``; mistakes are told in one sentence, and the exit code tells the rest."""
+    from srae_dist.runtime.command import run
+
+    run(app)

@@ -1,0 +1,117 @@
+"""Image files below a folder, in an order of their own, and what the folders' names mean."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from srae_dist.core.errors import UserError
+from srae_dist.data.images import SUFFIXES
+
+SPLIT_NAMES = frozenset(
+    ("train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval")
+)
+_CLUTTER = ("__MACOSX", "Thumbs.db")
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What lies below a folder."""
+
+    images: tuple[PurePosixPath, ...]  # relative to the folder, sorted
+    ignored: Counter[str]  # other files by suffix
+
+
+def list_images(root: Path) -> Listing:
+    """Find all image files below ``root`` by their suffix, hidden ones and loops of links left out.
+
+    Raises:
+        UserError: ``root`` is not a folder, or a folder cannot be listed.
+    """
+    if not root.is_dir():
+        raise UserError(f"{root} is not a folder; give a folder of images.")
+    images: list[PurePosixPath] = []
+    ignored: Counter[str] = Counter()
+    for file in _files(root):
+        suffix = file.suffix.lower().lstrip(".")
+        if suffix in SUFFIXES:
+            images.append(file)
+        else:
+            ignored[f".{suffix}" if suffix else "no suffix"] += 1
+    return Listing(tuple(sorted(images, key=str)), ignored)
+
+
+def by_split(root: Path, images: Sequence[PurePosixPath]) -> bool:
+    """Tell whether ``images`` lie as {split}/{domain}/... (else {domain}/...) below ``root``.
+
+    They do if all first folders have the names of splits: "train", "test", "val", ...
+
+    Raises:
+        UserError: an image lies in no domain's folder, or the folders can be read both ways.
+    """
+    for image in images:
+        if len(image.parts) == 1:
+            raise UserError(f"{root / image} lies in no domain's folder; move it into one.")
+    tops = {image.parts[0]: image for image in images}
+    flat = {image.parts[0]: image for image in images if len(image.parts) == 2}
+    splits = [top for top in tops if top.lower() in SPLIT_NAMES]
+    if splits and len(splits) == len(tops):
+        for image in flat.values():
+            raise UserError(f"{root / image} lies in no domain's folder; move it into one.")
+        return True
+    if any(top not in flat for top in splits):
+        other = next(top for top in tops if top not in splits)
+        raise UserError(
+            f"{root} has the split's folder '{splits[0]}' beside '{other}'; "
+            "move one of them away, or name the folders with --domain NAME=DIR."
+        )
+    inner = {image.parts[1] for image in images if len(image.parts) > 2}
+    if inner and not flat and all(name.lower() in SPLIT_NAMES for name in inner):
+        domain, split = min(tops), min(inner)
+        raise UserError(
+            f"{root} is laid out as domain/split/image; write one split at a time, as in "
+            f"--domain {domain}={root / domain / split} ... --split {split.lower()}."
+        )
+    return False
+
+
+def describe(ignored: Counter[str]) -> str:
+    """Say how many files were passed over, by suffix."""
+    kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(ignored.items()))
+    return f"passed over {sum(ignored.values())} files that are not jpg, png or webp ({kinds})"
+
+
+def printable(name: str) -> str:
+    """Return a file name as text that UTF-8 can hold, whatever bytes it has."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace") if os.name == "posix" else name
+
+
+def _files(root: Path) -> Iterator[PurePosixPath]:
+    """Yield all files below ``root``, relative to it; each real folder once on every way down."""
+
+    def fail(error: OSError) -> None:
+        raise UserError(f"{error.filename} cannot be listed: {error.strerror}; mend it.")
+
+    ways = {str(root): frozenset((_identity(root),))}
+    for folder, folders, files in os.walk(root, followlinks=True, onerror=fail):
+        way, kept = ways.pop(folder), []
+        for name in sorted(folders):
+            path = Path(folder, name)
+            if not _hidden(name) and (identity := _identity(path)) not in way:
+                ways[os.path.join(folder, name)] = way | {identity}  # noqa: PTH118  walk's spelling
+                kept.append(name)
+        folders[:] = kept
+        relative = PurePosixPath(Path(folder).relative_to(root).as_posix())
+        yield from (relative / name for name in files if not _hidden(name))
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".") or name in _CLUTTER
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino

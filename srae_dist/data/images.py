@@ -1,0 +1,165 @@
+"""One decode and one encode for all images: files of any kind in, uint8 RGB pixels out.
+
+Files are opened by their content, not by their name, and only as JPEG, PNG or WEBP; of an animation
+the first frame. Greyscale, palette and CMYK become RGB; 16 bits keep their high byte, as libpng
+does it for colour; EXIF orientation is applied; what is transparent shows white. Colour profiles
+are not applied.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from srae_dist.core.errors import SampleError
+
+Pixels = NDArray[np.uint8]  # H W C, C = 3
+
+FORMATS = ("JPEG", "PNG", "WEBP")
+SUFFIXES = ("jpg", "jpeg", "png", "webp")  # of the files above, lower case
+ENCODINGS = ("jpg", "png", "webp")  # what encode() writes
+MAX_BYTES = 1 << 26  # of one file; more is refused unread
+MAX_PIXELS = 1 << 26  # 8192 x 8192: 192 MiB of RGB
+BACKDROP = (255, 255, 255)  # what alpha is composited on
+
+_ORIENTATION = 0x0112
+_UPRIGHT = {  # EXIF orientation -> what turns the image upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+# Pillow's own guard against decompression bombs only warns; _open() refuses, and earlier
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+def read_size(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Return width and height by a file's header; EXIF orientation may yet exchange the two.
+
+    Raises:
+        SampleError: it is not a JPEG, PNG or WEBP file, or larger than ``max_pixels``.
+    """
+    with _damage():
+        return _open(data, max_pixels).size
+
+
+def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Return the image in a file's bytes: mode RGB, upright, at its own size.
+
+    Raises:
+        SampleError: empty, damaged, cut short, larger than ``max_pixels`` by its header, or not a
+            JPEG, PNG or WEBP file.
+    """
+    with _damage():
+        image = _open(data, max_pixels)
+        image.load()
+        return _rgb(_upright(image))
+
+
+def decode_array(data: bytes, size: int) -> Pixels:
+    """Return the image in a file's bytes as ``size x size x 3``; see decode and resize_square.
+
+    An image that has the size already is not resampled.
+
+    Raises:
+        SampleError: as decode.
+    """
+    return resize_square(decode(data), size)
+
+
+def resize_square(image: Image.Image, size: int) -> Pixels:
+    """Cut the largest centred square and resize it, antialiased (Lanczos), to ``size x size x 3``.
+
+    Large images are first reduced by whole factors, to not less than three times the size.
+    """
+    if image.mode != "RGB":
+        image = _rgb(image)
+    width, height = image.size
+    side = min(width, height)
+    if width != height:  # cut first: resize(box=...) would blend in what lies beyond
+        left, top = (width - side) // 2, (height - side) // 2
+        image = image.crop((left, top, left + side, top + side))
+    if side != size:
+        image = image.resize((size, size), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    return np.array(image)
+
+
+def encode(pixels: Pixels, *, format: str = "jpg", quality: int = 95) -> bytes:
+    """Return an image file of uint8 RGB pixels ``H W 3``; equal pixels give equal bytes.
+
+    ``format`` is "jpg" (colour at full resolution: small images show its loss), "png" (lossless;
+    ``quality`` means nothing) or "webp".
+    """
+    stream = io.BytesIO()
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    if format == "jpg":
+        image.save(stream, "JPEG", quality=quality, subsampling=0)
+    elif format == "png":
+        image.save(stream, "PNG")
+    elif format == "webp":
+        image.save(stream, "WEBP", quality=quality)
+    else:
+        raise ValueError(f"format is {format!r}, not one of {', '.join(ENCODINGS)}")
+    return stream.getvalue()
+
+
+@contextmanager
+def _damage() -> Iterator[None]:
+    """Turn whatever Pillow raises at a damaged file into a SampleError with a short reason."""
+    try:
+        yield
+    except SampleError:
+        raise
+    except Exception as error:  # its plugins raise nearly anything at bytes they did not expect
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise SampleError(reason) from None
+
+
+def _open(data: bytes, max_pixels: int) -> Image.Image:
+    if not data:
+        raise SampleError("the file is empty")
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError:
+        raise SampleError("not a JPEG, PNG or WEBP image, or cut short in its header") from None
+    width, height = image.size
+    if width * height > max_pixels:
+        raise SampleError(f"{width} x {height} is more than {max_pixels:,} pixels")
+    return image
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        orientation = image.getexif().get(_ORIENTATION)
+    except Exception:  # damaged EXIF says nothing of the orientation; the pixels are sound
+        return image
+    method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+    return image if method is None else image.transpose(method)
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode.startswith("I"):
+        return Image.fromarray(_high_byte(np.asarray(image))).convert("RGB")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        canvas = Image.new("RGB", image.size, BACKDROP)
+        canvas.paste(image, mask=image.getchannel("A"))
+        return canvas
+    return image.convert("RGB")
+
+
+def _high_byte(values: NDArray[np.generic]) -> NDArray[np.uint8]:
+    return (values.astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)

@@ -1,0 +1,182 @@
+"""Batches for one rank, in the order's order, whatever the number of worker processes.
+
+The main process turns steps into rows of the index and sends these; a worker knows the shards'
+names and turns rows into pixels. So nothing depends on which worker serves which request, and a
+loader that begins at step k yields the tail of one that began at 0.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import signal
+import sys
+from collections.abc import Generator, Iterable, Iterator
+from multiprocessing import get_context, resource_tracker
+from multiprocessing.context import BaseContext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from srae_dist.core.errors import SraeError, UserError
+from srae_dist.core.types import Batch
+from srae_dist.data.manifest import Index, load_index, load_manifest
+from srae_dist.data.order import Balance, Integers, Order, check_ranks
+from srae_dist.data.reader import Reader, take
+
+GRACE = 30  # seconds a worker serves on after SIGTERM, for the main process to finish its step
+
+Request = tuple[Index, Integers]  # a micro-batch before it is read: rows of the index, and slots
+
+
+def make_loader(
+    root: Path,
+    *,
+    split: str,
+    seed: int,
+    global_batch: int,
+    balance: Balance,
+    lanes: int | None,
+    window: int,
+    rank: int,
+    world: int,
+    micro_batch: int,
+    start_step: int,
+    stop_step: int,
+    workers: int,
+    pin: bool,
+) -> Generator[Batch, None, None]:
+    """Return one rank's micro-batches of the steps from ``start_step`` to before ``stop_step``.
+
+    ``workers`` processes read ahead (0: none, reading happens here). They start at once; closing
+    the generator, or reaching its end, stops them.
+
+    Raises:
+        UserError: here for shards or numbers that do not fit, later for an unreadable image.
+    """
+    manifest = load_manifest(root)
+    if manifest.image_size is None:
+        raise UserError(f"{root} holds images of mixed sizes; run `srae-dist shard` with --size.")
+    shards = manifest.split(split, root)
+    index = load_index(root, shards, len(manifest.domains))
+    order = Order(
+        seed,
+        domain=index.domain,
+        shard=index.shard,
+        domains=manifest.domains,
+        global_batch=global_batch,
+        balance=balance,
+        lanes=lanes,
+        window=window,
+    )
+    per_rank = check_ranks(global_batch, micro_batch=micro_batch, ranks=world)
+    mine = range(rank * per_rank, (rank + 1) * per_rank)
+    requests = _requests(order, index, range(start_step, stop_step), micro_batch, mine)
+    asked, expected = itertools.tee(requests)
+    loader: DataLoader[Tensor | SraeError] = DataLoader(
+        _Pixels(Reader(root, shards, image_size=manifest.image_size)),
+        batch_size=None,
+        sampler=(rows for rows, _ in asked),
+        num_workers=workers,
+        collate_fn=_as_it_is,
+        pin_memory=pin,
+        worker_init_fn=_own_signals,
+        multiprocessing_context=_context() if workers else None,
+        generator=torch.Generator(),  # else it would draw a seed from the global one
+    )
+    with _signals_held_back():
+        answers = iter(loader)
+    return _batches(expected, answers)
+
+
+def _requests(
+    order: Order, index: Index, steps: Iterable[int], micro_batch: int, mine: Iterable[int]
+) -> Iterator[Request]:
+    """Yield this rank's micro-batches, the ones numbered ``mine`` in every step."""
+    for step in steps:
+        samples, slots = order.batch(step), order.slots(step)
+        for number in mine:
+            part = slice(number * micro_batch, (number + 1) * micro_batch)
+            yield take(index, samples[part]), slots[part]
+
+
+class _Pixels(Dataset[Tensor | SraeError]):
+    """What a worker serves: rows in; pixels, or what was wrong, out."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    def __getitem__(self, rows: Index) -> Tensor | SraeError:
+        try:
+            return torch.from_numpy(self._reader.read(rows))
+        except SraeError as error:
+            return error  # raised in a worker, it would arrive wrapped in a traceback's text
+
+
+def _batches(
+    requests: Iterable[Request], answers: Iterable[Tensor | SraeError]
+) -> Generator[Batch, None, None]:
+    """Put each answer together with its request; pixels alone travel between processes."""
+    try:
+        for (rows, slots), images in zip(requests, answers, strict=True):
+            if isinstance(images, SraeError):
+                raise images
+            keys = tuple(map(rows.key, range(len(rows))))
+            domains = torch.from_numpy(rows.domain.astype(np.int64))
+            yield Batch(images, domains, torch.from_numpy(slots), keys)
+    except (RuntimeError, OSError, EOFError) as error:
+        if isinstance(error, RuntimeError) and not str(error).startswith("DataLoader worker"):
+            raise
+        raise UserError(
+            f"A loader process died ({error}); most often memory or /dev/shm is short: "
+            "lower data.workers, or train.micro_batch."
+        ) from None
+    finally:
+        del answers  # a traceback may hold this frame; it should not keep the workers alive
+
+
+def _as_it_is(item: Any) -> Any:
+    return item
+
+
+def _context() -> BaseContext:
+    """Choose how workers start: never by forking a process that has threads or a GPU.
+
+    A fork server imports torch once and forks itself in milliseconds; elsewhere than on Linux
+    system libraries make that unsafe, so every worker is a new Python (some seconds).
+    """
+    if sys.platform != "linux":
+        return get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
+
+
+@contextlib.contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Have processes born inside block SIGINT and SIGTERM until ``_own_signals`` lets them in."""
+    if sys.platform == "win32":
+        yield
+        return
+    resource_tracker.ensure_running()  # starting it later would let the signals in again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _own_signals(worker: int) -> None:
+    """Leave it to the main process what Ctrl-C means, and SIGTERM, for a while.
+
+    Terminals and launchers signal whole process groups, and the main process needs its workers
+    until the step is finished.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform != "win32":
+        signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})

@@ -1,0 +1,84 @@
+"""Open a shard folder for training: it must exist, be whole, and be what the recipe wants."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+from srae_dist.core.errors import UserError
+from srae_dist.data.manifest import MANIFEST, Manifest, load_manifest
+from srae_dist.recipe.schema import Data, Model
+
+
+def open_shards(data: Data, *, model: Model) -> Manifest:
+    """Read the manifest of ``data.root`` and hold it against the recipe; opens no shard.
+
+    Raises:
+        UserError: the shards are missing (the message has the command that makes them), cut short,
+            or have other domains, another size or no such split.
+    """
+    root = Path(data.root)
+    if not (root / MANIFEST).is_file():
+        raise UserError(
+            f"There are no shards in {root} (data.root); make them with\n  {make_command(data)}"
+        )
+    manifest = load_manifest(root)
+    _check_domains(manifest, data)
+    _check_size(manifest, data, model)
+    _check_split(manifest, data)
+    return manifest
+
+
+def make_command(data: Data) -> str:
+    """Return the command that makes the shards: where they are looked for, of the size wanted."""
+    command = data.make or "srae-dist shard --folders IMAGES --size 64 --out shards"
+    if data.image_size is not None:
+        command = re.sub(r"--size \S+", f"--size {data.image_size}", command)
+    return re.sub(r"--out \S+", lambda _: f"--out {shlex.quote(data.root)}", command)
+
+
+def _check_domains(manifest: Manifest, data: Data) -> None:
+    has, wanted = manifest.domains, data.domains or manifest.domains
+    if sorted(has) != sorted(wanted):
+        raise UserError(
+            f"{data.root} has the domains {', '.join(has)}, but the recipe's data.domains are "
+            f"{', '.join(wanted)}; change the recipe, or make the shards again with\n"
+            f"  {make_command(data)}"
+        )
+    if len(has) < 2:
+        raise UserError(f"{data.root} has only the domain {has[0]}; translation needs two or more.")
+
+
+def _check_size(manifest: Manifest, data: Data, model: Model) -> None:
+    size = manifest.image_size
+    if size is None:
+        raise UserError(
+            f"{data.root} holds images of mixed sizes; make shards of one size with\n"
+            f"  {make_command(data)}"
+        )
+    if data.image_size not in (None, size):
+        raise UserError(
+            f"{data.root} holds {size} x {size} images, but data.image_size = {data.image_size}; "
+            f"change the recipe, or make the shards again with\n  {make_command(data)}"
+        )
+    if not 32 <= size <= 256 or not model.fits(size):
+        raise UserError(
+            f"{data.root} holds {size} x {size} images, but training needs 32 to 256 pixels, "
+            f"model.code_size = {model.code_size} times a power of two."
+        )
+
+
+def _check_split(manifest: Manifest, data: Data) -> None:
+    root = Path(data.root)
+    split = manifest.split(data.split, root)
+    counts = split.counts()
+    for domain in manifest.domains:
+        if not counts.get(domain):
+            raise UserError(f"Split '{data.split}' of {root} has no image of domain '{domain}'.")
+    for shard in split.shards:
+        file = root / shard.file
+        found = file.stat().st_size if file.is_file() else None
+        if found != shard.bytes:
+            problem = "is missing" if found is None else f"has {found} bytes, not {shard.bytes}"
+            raise UserError(f"{file} {problem}; make the shards again with\n  {make_command(data)}")

@@ -1,0 +1,273 @@
+"""Plain WebDataset shards become ours: checked, counted and indexed where they lie.
+
+Members are grouped into samples by webdataset's own rule. Images are not decoded, only their
+headers are read; nothing is unpickled, and no member but the allowed ones is accepted.
+"""
+
+from __future__ import annotations
+
+import re
+import tarfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from srae_dist.core import atomic
+from srae_dist.core.errors import SampleError, UserError
+from srae_dist.data.folders import SPLIT_NAMES
+from srae_dist.data.images import MAX_BYTES, read_size
+from srae_dist.data.images import SUFFIXES as IMAGE_SUFFIXES
+from srae_dist.data.manifest import MANIFEST, Index, Manifest, Shard, Split, load_manifest
+from srae_dist.data.records import SPLIT_PATTERN, TRAIN
+from srae_dist.data.writer import Bad, Written, list_bad, publish, save_split_index, workplace
+
+SUFFIXES = frozenset((*IMAGE_SUFFIXES, "cls", "json"))
+
+_LONGEST_KEY = 200
+_COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".tar.lz4")
+
+
+class Row(NamedTuple):
+    """One sample of a plain shard."""
+
+    shard: int  # number of its file in the split
+    key: str
+    domain: int
+    suffix: str  # of the image member
+    offset: int  # of the image's bytes in the file
+    bytes: int
+    pixels: tuple[int, int]  # width, height
+
+
+@dataclass(slots=True)
+class _Found:
+    """What is learnt of a split while its tar files are read."""
+
+    rows: list[Row] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)
+    bad: list[Bad] = field(default_factory=list)
+
+
+def index(
+    root: Path,
+    *,
+    domains: Sequence[str] | None = None,
+    split: str | None = None,
+    force: bool = False,
+    advance: Callable[[int], None] = lambda count: None,
+) -> Written:
+    """Write ``manifest.json`` and an index for the tar files of ``root``, which stay as they are.
+
+    ``domains`` names the numbers found in the ``.cls`` members; default: the manifest's that is
+    there, else domain0, domain1, ... ``split`` holds all files; default: by their names. A sample
+    whose image has no sound header is left out and listed. ``advance`` is told of each file done.
+
+    Raises:
+        UserError: ``root`` has no tar files or has a manifest and not ``force``; a file is damaged
+            or compressed; a sample is incomplete, doubled, scattered, or holds anything else.
+    """
+    tars = list_tars(root)
+    there = _there(root, force=force)
+    with workplace(root) as partial:
+        found: dict[str, _Found] = {}
+        keys: dict[str, set[str]] = {}
+        for path in tars:
+            name = split or guess_split(path.name)
+            part = found.setdefault(name, _Found())
+            _add_file(part, path, name, keys.setdefault(name, set()))
+            advance(1)
+        names = _domain_names(root, found, domains or there)
+        done = {name: _index_split(partial, name, part, names) for name, part in found.items()}
+        rows = [row for part in found.values() for row in part.rows]
+        made = Manifest(names, _common_size(rows), _common_format(rows), done)
+        (root / MANIFEST).unlink(missing_ok=True)  # it must not name what is about to change
+        manifest = publish(partial, root, made)
+        bad = tuple(item for part in found.values() for item in part.bad)
+        list_bad(root, tuple(found), bad)
+    return Written(manifest, tuple(found), bad)
+
+
+def list_tars(root: Path) -> list[Path]:
+    """Return the tar files of a folder by name.
+
+    Raises:
+        UserError: there are none, or there are compressed ones.
+    """
+    if not root.is_dir():
+        raise UserError(f"{root} is not a folder; give a folder of WebDataset tar files.")
+    files = sorted(path for path in root.iterdir() if path.is_file() and path.name[0] != ".")
+    for path in files:
+        if path.name.lower().endswith(_COMPRESSED):
+            raise UserError(
+                f"{path} is compressed, and its samples cannot be reached one by one; "
+                "unpack it to a plain .tar file."
+            )
+    tars = [path for path in files if path.suffix == ".tar"]
+    if not tars:
+        raise UserError(f"{root} holds no .tar file; give a folder of WebDataset tar files.")
+    return tars
+
+
+def guess_split(file: str) -> str:
+    """Return the split a tar file's name speaks of: a split's usual name, or what comes first.
+
+    ``imagenet-train-000012.tar`` and ``train_12.tar`` are of "train", so is ``000012.tar``;
+    ``scans-000012.tar`` is of "scans".
+    """
+    words = [word for word in re.split(r"[^a-z]+", file.removesuffix(".tar").lower()) if word]
+    usual = [word for word in words if word in SPLIT_NAMES]
+    return (usual or words or [TRAIN])[0]
+
+
+def _samples(path: Path, tar: tarfile.TarFile) -> Iterator[tuple[str, dict[str, tarfile.TarInfo]]]:
+    """Yield each sample's key and its members by suffix, as webdataset groups them."""
+    from webdataset.tariterators import group_by_keys
+
+    members = ({"fname": m.name, "data": m, "__url__": ""} for m in _members(path, tar))
+    try:
+        for sample in group_by_keys(members):
+            del sample["__url__"]
+            yield sample.pop("__key__"), sample
+    except ValueError as error:  # a suffix twice in a sample; the message begins with the name
+        name = str(error.args[0]).partition(":")[0]
+        raise UserError(f"{path} holds {name} twice; write the shard anew.") from None
+
+
+def _members(path: Path, tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    from webdataset.tariterators import base_plus_ext
+
+    for member in tar:
+        if member.isdir():
+            continue
+        if not member.isreg() or member.issparse():
+            raise UserError(f"{path} holds {member.name}, a link or other special file; mend it.")
+        if not _safe(member.name):
+            raise UserError(f"{path} holds a member of unsafe name, {member.name!r}; rename it.")
+        key, suffix = base_plus_ext(member.name)
+        if key is None or suffix.lower() not in SUFFIXES:
+            raise UserError(
+                f"{path} holds {member.name}; a sample has an image (jpg, jpeg, png or webp), "
+                "a .cls and perhaps a .json, so leave other members out."
+            )
+        yield member
+
+
+def _safe(name: str) -> bool:
+    plain = name.isascii() and name.isprintable() and "\\" not in name
+    return plain and not name.startswith("/") and ".." not in name.split("/")
+
+
+def _add_file(part: _Found, path: Path, split: str, keys: set[str]) -> None:
+    number = len(part.files)
+    part.files.append(path)
+    try:
+        with tarfile.open(path, mode="r:") as tar:
+            for key, members in _samples(path, tar):
+                if key in keys:
+                    raise UserError(
+                        f"{path} has key '{key}' again: a sample's members must lie next to each "
+                        "other and keys must differ; write the shards anew."
+                    )
+                keys.add(key)
+                try:
+                    part.rows.append(_row(path, number, key, members, tar))
+                except SampleError as error:
+                    part.bad.append(Bad(split, "", f"{path.name}/{key}", str(error)))
+    except (tarfile.TarError, EOFError) as error:
+        raise UserError(f"{path} is not a sound tar file ({error}); get it again.") from None
+
+
+def _row(
+    path: Path, shard: int, key: str, members: dict[str, tarfile.TarInfo], tar: tarfile.TarFile
+) -> Row:
+    suffixes = [suffix for suffix in IMAGE_SUFFIXES if suffix in members]
+    if len(key) > _LONGEST_KEY:
+        raise UserError(f"{path} has key '{key}', which is longer than {_LONGEST_KEY}; shorten it.")
+    if len(suffixes) != 1:
+        found = ", ".join(f"{key}.{suffix}" for suffix in sorted(members))
+        raise UserError(f"Sample '{key}' of {path} has not one image but {found}; mend it.")
+    if "cls" not in members:
+        raise UserError(f"Sample '{key}' of {path} has no {key}.cls, so its domain is unknown.")
+    image = members[suffixes[0]]
+    domain = _domain(path, members["cls"], tar)
+    if image.size > MAX_BYTES:
+        raise SampleError(f"{image.size:,} bytes are more than {MAX_BYTES:,}")
+    pixels = read_size(_bytes(tar, image))
+    return Row(shard, key, domain, suffixes[0], image.offset_data, image.size, pixels)
+
+
+def _domain(path: Path, member: tarfile.TarInfo, tar: tarfile.TarFile) -> int:
+    data = _bytes(tar, member) if member.size <= 64 else b"..."
+    text = data.decode("ascii", "replace").strip()
+    if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) > 0xFFFF:
+        raise UserError(
+            f"{member.name} of {path} holds {text!r}; it must hold the domain's number, from 0."
+        )
+    return int(text)
+
+
+def _bytes(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file = tar.extractfile(member)
+    return b"" if file is None else file.read()
+
+
+def _there(root: Path, *, force: bool) -> tuple[str, ...] | None:
+    """Return the domains of the manifest that is there, if any."""
+    if not (root / MANIFEST).exists():
+        return None
+    if not force:
+        raise UserError(f"{root} has a {MANIFEST} already; make it anew with --force.")
+    return load_manifest(root).domains
+
+
+def _domain_names(
+    root: Path, found: dict[str, _Found], given: Sequence[str] | None
+) -> tuple[str, ...]:
+    numbers = {row.domain for part in found.values() for row in part.rows}
+    count = max(numbers, default=-1) + 1
+    names = tuple(given) if given else tuple(f"domain{number}" for number in range(count))
+    if count > len(names):
+        raise UserError(
+            f"The .cls members of {root} count {count} domains, but --domains names "
+            f"{', '.join(names)}; name them all, in their numbers' order."
+        )
+    if len(names) < 2:
+        raise UserError(f"{root} holds fewer than two domains; translation needs two or more.")
+    return names
+
+
+def _index_split(folder: Path, split: str, found: _Found, domains: tuple[str, ...]) -> Split:
+    if not SPLIT_PATTERN.fullmatch(split):
+        raise UserError(f"The split name '{split}' is not lower-case letters, digits, '_', '-'.")
+    if not found.rows:
+        raise UserError(f"{found.files[0].parent} holds no readable sample of split '{split}'.")
+    shards = []
+    held = Counter((row.shard, row.domain) for row in found.rows)
+    for number, path in enumerate(found.files):
+        counts = {name: held[number, place] for place, name in enumerate(domains)}
+        size, digest = path.stat().st_size, atomic.sha256_file(path)
+        shards.append(Shard(path.name, sum(counts.values()), size, digest, counts))
+    table = Index(
+        np.array([row.shard for row in found.rows], np.uint32),
+        np.array([row.domain for row in found.rows], np.uint16),
+        np.array([row.offset for row in found.rows], np.uint64),
+        np.array([row.bytes for row in found.rows], np.uint32),
+        np.array([row.key.encode("ascii") for row in found.rows]),
+    )
+    return save_split_index(folder, split, table, shards)
+
+
+def _common_size(rows: Sequence[Row]) -> int | None:
+    """Return the size that all images have and is square, else None."""
+    sizes = {row.pixels for row in rows}
+    width, height = next(iter(sizes))
+    return width if len(sizes) == 1 and width == height else None
+
+
+def _common_format(rows: Sequence[Row]) -> str:
+    formats = {"jpg" if row.suffix == "jpeg" else row.suffix for row in rows}
+    return formats.pop() if len(formats) == 1 else "mixed"

@@ -1,0 +1,380 @@
+"""Records to shards: read, decode, resize, encode; then pack, hash, and publish all at once.
+
+Encoded images first go to one spool file, so that what cannot be read is known before the images
+are dealt to shards and their sizes differ by at most one. Memory holds no image but the current.
+Everything waits in ``.partial`` until it is complete; the manifest comes last.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import shutil
+import tarfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from srae_dist.core import atomic
+from srae_dist.core.errors import SampleError, UserError
+from srae_dist.data import images
+from srae_dist.data.manifest import (
+    MANIFEST,
+    Index,
+    Manifest,
+    Shard,
+    Split,
+    load_manifest,
+    save_index,
+)
+from srae_dist.data.records import Content, Record, Source
+
+PARTIAL = ".partial"
+BAD_FILES = "bad_files.jsonl"
+MIN_SHARDS = 64
+SHARD_SAMPLES = 10_000  # at most, unless the number of shards is given
+
+_BLOCK = 512  # tar's unit
+
+
+@dataclass(frozen=True, slots=True)
+class Bad:
+    """An image that could not be read."""
+
+    split: str
+    domain: str
+    origin: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """An encoded image on its way from the spool to a shard."""
+
+    domain: int
+    offset: int  # in the spool
+    size: int  # bytes
+    info: bytes  # the .json member
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a writer leaves behind."""
+
+    manifest: Manifest
+    splits: tuple[str, ...]  # those written now
+    bad: tuple[Bad, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How samples are stored."""
+
+    size: int  # pixels, square
+    format: str = "jpg"  # or "png", "webp"
+    quality: int = 95  # of jpg and webp
+    shards: int | None = None  # per split; default: at least 64, at most 10,000 samples in each
+
+
+def write(
+    out: Path,
+    source: Source,
+    splits: Mapping[str, Sequence[Record]],
+    *,
+    form: Form,
+    force: bool = False,
+    advance: Callable[[int], None] = lambda count: None,
+) -> Written:
+    """Write each split's records, in their order, as shards of ``out``; splits there are kept.
+
+    Equal records and form give equal bytes. ``advance`` is told of each record done.
+
+    Raises:
+        UserError: ``out`` is in use, cannot be written, holds a split of that name and not
+            ``force``, has other domains, size or format; or no image of a split can be read.
+    """
+    with workplace(out) as partial:
+        domains = _agreed_domains(out, source.domains, form, tuple(splits))
+        check_free(out, tuple(splits), force=force)
+        done: dict[str, Split] = {}
+        bad: list[Bad] = []
+        for name, records in splits.items():
+            spool = partial / "spool"
+            samples, failed = _spool(spool, source, records, domains, form, advance)
+            bad += failed
+            if not samples:
+                raise UserError(
+                    f"None of the {len(records)} images of split '{name}' can be read; the first, "
+                    f"{failed[0].origin}: {failed[0].reason}."
+                )
+            done[name] = _pack(partial, name, spool, samples, domains, form)
+            spool.unlink()
+        made = Manifest(domains, form.size, form.format, done)
+        manifest = publish(partial, out, made)
+        list_bad(out, tuple(splits), bad)
+    return Written(manifest, tuple(splits), tuple(bad))
+
+
+@contextlib.contextmanager
+def workplace(out: Path) -> Iterator[Path]:
+    """Lock ``out`` and yield its empty ``.partial`` folder, which is gone in the end.
+
+    Raises:
+        UserError: another process writes there, or nobody can.
+    """
+    partial = out / PARTIAL
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with FileLock(out / ".lock", timeout=0):
+            shutil.rmtree(partial, ignore_errors=True)  # of a writer that was killed
+            partial.mkdir()
+            try:
+                yield partial
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+    except Timeout:
+        raise UserError(f"Another process is writing to {out}; wait for it, or stop it.") from None
+    except OSError as error:
+        raise UserError(
+            f"{error.filename or out} cannot be used: {error.strerror or error}."
+        ) from None
+
+
+def check_free(out: Path, splits: Sequence[str], *, force: bool) -> None:
+    """Refuse to overwrite a split, or a file of the same name that is not ours.
+
+    Raises:
+        UserError: there is one, and not ``force``.
+    """
+    if force:
+        return
+    there = load_manifest(out).splits if (out / MANIFEST).exists() else {}
+    for split in splits:
+        if split in there:
+            raise UserError(
+                f"{out} has a split '{split}' already; replace it with --force, "
+                "name another with --split, or choose another --out."
+            )
+        first = out / _shard_name(split, 0)
+        if first.exists():
+            raise UserError(
+                f"{first} exists but no {MANIFEST} lists it; replace it with --force, "
+                f"or keep it with `srae-dist shard --index {out}`."
+            )
+
+
+def publish(partial: Path, out: Path, made: Manifest) -> Manifest:
+    """Move the finished files of ``made``'s splits from ``partial`` to ``out``, manifest last.
+
+    Splits of the same names are replaced: they leave the manifest first, so that at no moment the
+    manifest names a file that is missing or another than it says.
+    """
+    there = load_manifest(out) if (out / MANIFEST).exists() else None
+    kept = {} if there is None else {k: v for k, v in there.splits.items() if k not in made.splits}
+    for file in sorted(partial.iterdir()):
+        atomic.sync_file(file)
+    if there is not None and len(kept) < len(there.splits):
+        _retire(out, there, kept)
+    for file in sorted(partial.iterdir()):
+        file.replace(out / file.name)
+    atomic.sync_folder(out)
+    manifest = replace(made, splits={**kept, **made.splits})
+    manifest.save(out)
+    return manifest
+
+
+def count_shards(samples: int, shards: int | None = None) -> int:
+    """Return the number of shards of a split: as given, or enough to share among many workers."""
+    wanted = shards or max(MIN_SHARDS, -(-samples // SHARD_SAMPLES))
+    return min(wanted, samples)
+
+
+def save_split_index(folder: Path, split: str, index: Index, shards: Sequence[Shard]) -> Split:
+    """Write a split's index file and return its entry in the manifest."""
+    path = folder / f"{split}.index.safetensors"
+    save_index(path, index)
+    return Split(tuple(shards), path.name, atomic.sha256_file(path))
+
+
+def _agreed_domains(
+    out: Path, domains: tuple[str, ...], form: Form, splits: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Return the domains in the order the folder has them, if what it keeps is alike."""
+    if not (out / MANIFEST).exists():
+        return domains
+    there = load_manifest(out)
+    if set(there.splits) <= set(splits):
+        return domains  # nothing stays that must be alike
+    for what, old, new in (
+        ("domains", ", ".join(sorted(there.domains)), ", ".join(sorted(domains))),
+        ("image size", there.image_size, form.size),
+        ("format", there.image_format, form.format),
+    ):
+        if old != new:
+            raise UserError(
+                f"{out} has the {what} {old}, the new split {new}; one folder has one {what}: "
+                "make them equal, or choose another --out."
+            )
+    return there.domains
+
+
+def _spool(
+    path: Path,
+    source: Source,
+    records: Sequence[Record],
+    domains: tuple[str, ...],
+    form: Form,
+    advance: Callable[[int], None],
+) -> tuple[list[Sample], list[Bad]]:
+    """Encode every readable record into one file, one after the other."""
+    samples: list[Sample] = []
+    bad: list[Bad] = []
+    numbers = {domain: number for number, domain in enumerate(domains)}
+    with path.open("wb") as file:
+        for record, content in zip(records, source.read(records), strict=True):
+            try:
+                data, info = _encode(record, content, form)
+            except SampleError as error:
+                bad.append(Bad(record.split, record.domain, record.origin, str(error)))
+            else:
+                samples.append(Sample(numbers[record.domain], file.tell(), len(data), info))
+                file.write(data)
+            advance(1)
+    return samples, bad
+
+
+def _encode(record: Record, content: Content | SampleError, form: Form) -> tuple[bytes, bytes]:
+    """Return the image member and the json member of a record."""
+    if isinstance(content, SampleError):
+        raise content
+    if isinstance(content.image, bytes):
+        image = images.decode(content.image)
+        width, height = image.size
+        pixels = images.resize_square(image, form.size)
+    else:
+        pixels = content.image
+        height, width = pixels.shape[:2]
+    data = images.encode(pixels, format=form.format, quality=form.quality)
+    info = {"origin": record.origin, "size": [width, height], **content.facts}
+    return data, json.dumps(info, sort_keys=True, ensure_ascii=False).encode("utf-8")
+
+
+def _pack(
+    folder: Path,
+    split: str,
+    spool: Path,
+    samples: Sequence[Sample],
+    domains: tuple[str, ...],
+    form: Form,
+) -> Split:
+    """Deal the spooled samples to tar files and write the split's index."""
+    count = count_shards(len(samples), form.shards)
+    bounds = [len(samples) * number // count for number in range(count + 1)]
+    offsets: list[int] = []
+    shards = []
+    keys = [f"{split}-{number:09d}" for number in range(len(samples))]
+    with spool.open("rb") as images_file:
+        for number in range(count):
+            part = slice(bounds[number], bounds[number + 1])
+            path = folder / _shard_name(split, number)
+            shard, places = _pack_shard(
+                path, images_file, keys[part], samples[part], domains, form.format
+            )
+            shards.append(shard)
+            offsets += places
+    index = Index(
+        np.repeat(np.arange(count), np.diff(bounds)).astype(np.uint32),
+        np.array([sample.domain for sample in samples], np.uint16),
+        np.array(offsets, np.uint64),
+        np.array([sample.size for sample in samples], np.uint32),
+        np.array([key.encode("ascii") for key in keys]),
+    )
+    return save_split_index(folder, split, index, shards)
+
+
+def _pack_shard(
+    path: Path,
+    spool: BinaryIO,
+    keys: Sequence[str],
+    samples: Sequence[Sample],
+    domains: tuple[str, ...],
+    suffix: str,
+) -> tuple[Shard, list[int]]:
+    """Write one tar file; return its entry and where each image's bytes begin."""
+    offsets = []
+    with path.open("wb") as file:
+        tar = _Tar(file)
+        for key, sample in zip(keys, samples, strict=True):
+            spool.seek(sample.offset)
+            offsets.append(tar.add(f"{key}.{suffix}", spool.read(sample.size)))
+            tar.add(f"{key}.cls", str(sample.domain).encode("ascii"))
+            tar.add(f"{key}.json", sample.info)
+        tar.end()
+    held = np.bincount([sample.domain for sample in samples], minlength=len(domains)).tolist()
+    counts = dict(zip(domains, held, strict=True))
+    return Shard(path.name, len(samples), tar.bytes, tar.sha256(), counts), offsets
+
+
+class _Tar:
+    """A tar file whose bytes depend on its members alone: no clock, no user, one mode.
+
+    (webdataset's writer sorts members by suffix and does not tell where they lie.)
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._digest, self.bytes = file, hashlib.sha256(), 0
+
+    def add(self, name: str, data: bytes) -> int:
+        """Append a member; return where its data begins."""
+        info = tarfile.TarInfo(name)
+        info.size, info.mode, info.mtime = len(data), 0o644, 0
+        self._put(info.tobuf(tarfile.USTAR_FORMAT, "ascii", "strict"))
+        start = self.bytes
+        self._put(data + bytes(-len(data) % _BLOCK))
+        return start
+
+    def end(self) -> None:
+        """Append the end mark."""
+        self._put(bytes(2 * _BLOCK))
+
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
+
+    def _put(self, data: bytes) -> None:
+        self._file.write(data)
+        self._digest.update(data)
+        self.bytes += len(data)
+
+
+def _shard_name(split: str, number: int) -> str:
+    return f"{split}-{number:06d}.tar"
+
+
+def _retire(out: Path, there: Manifest, kept: Mapping[str, Split]) -> None:
+    """Take splits out of the manifest, and then their files off the disk."""
+    if kept:
+        replace(there, splits=dict(kept)).save(out)
+    else:
+        (out / MANIFEST).unlink()
+        atomic.sync_folder(out)
+    for name, split in there.splits.items():
+        if name not in kept:
+            for file in (*(shard.file for shard in split.shards), split.index):
+                (out / file).unlink(missing_ok=True)
+
+
+def list_bad(out: Path, splits: Sequence[str], bad: Sequence[Bad]) -> None:
+    """Replace the lines of these splits in the list of bad files; no list where none is bad."""
+    path = out / BAD_FILES
+    old = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    lines = [line for line in old if json.loads(line)["split"] not in splits]
+    lines += [json.dumps(asdict(item), sort_keys=True, ensure_ascii=False) for item in bad]
+    if lines:
+        atomic.write_text(path, "\n".join(lines) + "\n")
+    else:
+        path.unlink(missing_ok=True)

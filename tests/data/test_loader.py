@@ -1,0 +1,149 @@
+"""The loader: the same batches for any ranks, workers, micro-batches and starting step."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Generator
+
+import numpy as np
+import pytest
+import torch
+from tiny_shards import Tiny, corrupt, write_shards
+
+from srae_dist.core.errors import UserError
+from srae_dist.core.types import Batch
+from srae_dist.data.loader import make_loader
+
+STEPS = 5
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+    return write_shards(tmp_path_factory.mktemp("shards"), samples=(7, 12, 9, 3))
+
+
+def load(
+    tiny: Tiny,
+    *,
+    rank: int = 0,
+    world: int = 1,
+    micro_batch: int = 12,
+    start: int = 0,
+    stop: int = STEPS,
+    workers: int = 0,
+) -> Generator[Batch, None, None]:
+    return make_loader(
+        tiny.root,
+        split="train",
+        seed=3,
+        global_batch=12,
+        balance="domain",
+        lanes=None,
+        window=4,
+        rank=rank,
+        world=world,
+        micro_batch=micro_batch,
+        start_step=start,
+        stop_step=stop,
+        workers=workers,
+        pin=False,
+    )
+
+
+def keys_by_step(tiny: Tiny, *, world: int, micro_batch: int, workers: int) -> list[list[str]]:
+    """Put the global batches together again from what each rank is given."""
+    steps: list[list[str]] = [[] for _ in range(STEPS)]
+    for rank in range(world):
+        batches = list(load(tiny, rank=rank, world=world, micro_batch=micro_batch, workers=workers))
+        keys = [key for batch in batches for key in batch.keys]
+        slots = torch.cat([batch.slots for batch in batches]).tolist()
+        share = 12 // world
+        for step in range(STEPS):
+            begin = step * share
+            steps[step] += keys[begin : begin + share]
+            first = step * 12 + rank * share
+            assert slots[begin : begin + share] == list(range(first, first + share))
+    return steps
+
+
+@pytest.mark.parametrize(
+    "world, micro_batch, workers",
+    [(1, 4, 0), (2, 6, 0), (2, 3, 2), (4, 1, 0), (4, 3, 0), (1, 6, 2)],
+)
+def test_ranks_workers_and_micro_batches_change_nothing(tiny, world, micro_batch, workers):
+    expected = [list(batch.keys) for batch in load(tiny)]
+    assert len(expected) == STEPS
+    found = keys_by_step(tiny, world=world, micro_batch=micro_batch, workers=workers)
+    assert found == expected
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_are_what_was_written(tiny, workers):
+    for batch in load(tiny, workers=workers, micro_batch=4):
+        samples = [int(key) for key in batch.keys]
+        assert (batch.images.numpy() == tiny.images[samples]).all()
+        assert batch.domains.dtype == batch.slots.dtype == torch.int64
+        assert batch.domains.tolist() == tiny.index.domain[samples].tolist()
+        assert np.bincount(batch.domains, minlength=3).max() <= 2
+
+
+def test_a_loader_that_begins_later_gives_the_tail(tiny):
+    whole = [batch.keys for batch in load(tiny, micro_batch=3)]
+    assert [batch.keys for batch in load(tiny, micro_batch=3, start=2)] == whole[2 * 4 :]
+
+
+def test_the_global_generator_is_left_alone(tiny):
+    before = torch.random.get_rng_state()
+    list(load(tiny))
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_damaged_image_reaches_the_trainer_as_one_sentence(tmp_path, workers):
+    broken = write_shards(tmp_path)
+    corrupt(broken, 7)
+    with pytest.raises(UserError) as caught:
+        list(load(broken, workers=workers))
+    message = str(caught.value)
+    assert "0007" in message and "train-000001.tar" in message
+    assert "\n" not in message
+    assert not multiprocessing.active_children()
+
+
+def test_numbers_that_do_not_fit_are_refused_at_once(tiny):
+    with pytest.raises(UserError, match="ranks"):
+        load(tiny, world=5)
+    with pytest.raises(UserError, match=r"train\.micro_batch = 5"):
+        load(tiny, micro_batch=5)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+def test_workers_outlive_signals_for_the_main_process_and_end_with_the_loader(tiny):
+    loader, worker = load_with_worker(tiny)
+    os.kill(worker.pid, signal.SIGINT)
+    os.kill(worker.pid, signal.SIGTERM)
+    found = [next(loader).keys[0] for _ in range(50)]
+    assert found == [key for batch in load(tiny) for key in batch.keys][:50]
+    start = time.monotonic()
+    loader.close()
+    assert not worker.is_alive() and time.monotonic() - start < 4  # torch would kill it after 5
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+def test_a_killed_worker_is_reported_with_what_to_do(tiny):
+    loader, worker = load_with_worker(tiny)
+    worker.kill()
+    with pytest.raises(UserError, match=r"loader process died .* lower data\.workers"):
+        list(loader)
+
+
+def load_with_worker(tiny: Tiny):
+    """Return a long loader that has begun, and its only worker process."""
+    others = set(multiprocessing.active_children())
+    loader = load(tiny, workers=1, micro_batch=1, stop=1000)
+    next(loader)
+    (worker,) = set(multiprocessing.active_children()) - others
+    return loader, worker
