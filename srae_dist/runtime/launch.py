@@ -74,7 +74,15 @@ def join_world(threads: int | None = None) -> World:
         local = os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]
         if local and Path("/sys/class/net/lo").exists():
             os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    state = PartialState()
+    ranks = int(os.environ.get("WORLD_SIZE", "1"))
+    if ranks > 1 and not torch.accelerator.is_available():
+        os.environ["ACCELERATE_USE_CPU"] = "true"  # else each rank would be a world of its own
+    state = PartialState(cpu=os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true"))
+    if state.num_processes != ranks:
+        raise UserError(
+            f"The launcher started {ranks} processes, but each stands alone; check use_cpu and "
+            "distributed_type in the launch file (docs/launch/ has working ones)."
+        )
     local_size = int(os.environ.get("LOCAL_WORLD_SIZE", state.num_processes))
     _check_promise(state.num_processes, _parent_command())
     if threads is None:

@@ -143,7 +143,7 @@ def _front(
 def _eye(canvas: Canvas, rig: Rig, side: float, hair: Plane) -> None:
     f = rig.f
     u, v, seen = rig.at(side * BUILD.eye_gap, BUILD.eye_height)
-    with canvas.patch(*rig.patch_at(u, v), 0.27) as cut:
+    with canvas.patch(*rig.patch_at(u, v), 0.32) as cut:
         p, q = rig.local(cut, u, v)
         p /= seen
         across = p / 0.155
@@ -194,16 +194,16 @@ def _nose_and_mouth(canvas: Canvas, rig: Rig, skin: Plane) -> None:
         p, q = rig.local(cut, u, v)
         tick = np.maximum(np.abs(p + 0.02 * f.light + 0.35 * q) - 0.014, np.abs(q) - 0.026)
         cut.paint(0.7 * cut.cover(tick), skin * 0.5)
-    u, v, seen = rig.at(0.0, 0.70)
-    half = (0.095 + 0.02 * f.smile) * seen
-    with canvas.patch(*rig.patch_at(u, v + 0.03), 0.2) as cut:
+    u, v, seen = rig.at(0.0, 0.67)
+    half = (0.125 + 0.02 * f.smile) * seen
+    with canvas.patch(*rig.patch_at(u, v + 0.03), 0.23) as cut:
         p, q = rig.local(cut, u, v)
         across = p / half
         across *= across
         arch = np.maximum(1.0 - across, 0.0)
         shut = c.unit(4.0 * arch)
-        q -= 0.06 * f.smile * (0.5 - across)
-        gap = 0.15 * f.mouth * np.sqrt(arch)
+        q -= 0.085 * f.smile * (0.5 - across)
+        gap = 0.135 * f.mouth * np.sqrt(arch)
         inside = np.maximum(-q, q - gap)
         cut.paint(shut * cut.cover(inside - 0.017), _INK)
         full = c.unit(25.0 * gap - 0.5)

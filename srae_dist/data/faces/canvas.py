@@ -128,10 +128,9 @@ def ellipse(u: Plane, v: Plane, width: Plane | float, height: Plane | float) -> 
 
 def disc(u: Plane, v: Plane, radius: Plane | float) -> Plane:
     """Distance to a disc around 0."""
-    square = u * u + v * v
-    np.sqrt(square, out=square)
-    square -= radius
-    return square
+    distance: Plane = np.sqrt(u * u + v * v)
+    distance -= radius
+    return distance
 
 
 def glow(u: Plane, v: Plane, width: Plane | float, height: Plane | float) -> Plane:

@@ -32,6 +32,7 @@ def draw(canvas: Canvas, rows: NDArray[np.float32]) -> None:
         _ear(canvas, rig, side, skin)
     _face(canvas, rig, skin)
     for side in (-1.0, 1.0):
+        _cheek(canvas, rig, side)
         _eye(canvas, rig, side, hair)
     _nose(canvas, rig)
     _mouth(canvas, rig, skin)
@@ -125,25 +126,18 @@ def _face(canvas: Canvas, rig: Rig, skin: Plane) -> None:
     np.maximum(shade, 0.0, out=shade)
     shade *= 0.86
     shade += 0.33
-    # sockets, cheeks and the bed of the chin
-    for a, b, width, height, gain in (
-        (-0.44, -0.06, 0.19, 0.12, -0.20),
-        (0.44, -0.06, 0.19, 0.12, -0.20),
-        (-0.5, 0.32, 0.2, 0.18, 0.10),
-        (0.5, 0.32, 0.2, 0.18, 0.10),
-        (0.0, 0.82, 0.2, 0.1, 0.07),
-        (0.0, 0.69, 0.17, 0.05, -0.10),
-    ):
-        x, y, seen = rig.at(a, b)
-        shade += gain * c.glow(u - x, v - y, width * seen, height)
     # the fringe's shadow, away from the light
     line, slope = rig.hairline(u + 0.06 * rig.f.light)
     fringe = (v - 0.07 - line) / np.sqrt(1.0 + slope * slope)
     shade *= 1.0 - 0.38 * canvas.cover(fringe, 0.10)
     canvas.paint(canvas.cover(edge), _lit(skin, shade))
-    for side in (-1.0, 1.0):
-        x, y, seen = rig.at(0.52 * side, 0.32)
-        canvas.tint(c.glow(u - x, v - y, 0.17 * seen, 0.13), (1.03, 0.90, 0.88))
+
+
+def _cheek(canvas: Canvas, rig: Rig, side: float) -> None:
+    u, v, seen = rig.at(0.52 * side, 0.32)
+    with canvas.patch(*rig.patch_at(u, v), 0.24) as cut:
+        p, q = rig.local(cut, u, v)
+        cut.tint(c.glow(p, q, 0.19 * seen, 0.16), (1.13, 1.0, 0.97))
 
 
 def _eye(canvas: Canvas, rig: Rig, side: float, hair: Plane) -> None:
@@ -152,18 +146,19 @@ def _eye(canvas: Canvas, rig: Rig, side: float, hair: Plane) -> None:
     with canvas.patch(*rig.patch_at(u, v), 0.27) as cut:
         p, q = rig.local(cut, u, v)
         p /= seen
-        across = p / 0.125
+        cut.tint(c.glow(p, q + 0.03, 0.19, 0.13), (0.80, 0.74, 0.73))  # the socket
+        across = p / 0.135
         arch = 1.0 - across * across
         opening = 0.014 + 0.068 * f.eyes
         upper = q + opening * arch
         lower = q - 0.72 * opening * arch
         almond = np.maximum(-upper, lower)
-        np.maximum(almond, np.abs(p) - 0.13, out=almond)
+        np.maximum(almond, np.abs(p) - 0.14, out=almond)
         cut.paint(0.5 * cut.cover(almond - 0.03, 0.06), (0.22, 0.11, 0.09))  # lids
         inside = cut.cover(almond)
         white = 0.93 - 3.0 * np.maximum(0.04 - upper, 0.0)
         cut.paint(inside, (white, 0.97 * white, 0.95 * white))
-        look = p - 0.058 * f.gaze - 0.02 * f.yaw
+        look = p - 0.076 * f.gaze - 0.02 * f.yaw
         rise = q + 0.012 * f.pitch
         iris = c.disc(look, rise, 0.058)
         iris_light = c.palette(_IRIS, f.hair_hue)
@@ -206,14 +201,14 @@ def _nose(canvas: Canvas, rig: Rig) -> None:
 def _mouth(canvas: Canvas, rig: Rig, skin: Plane) -> None:
     f = rig.f
     u, v, seen = rig.at(0.0, 0.56, 0.05)
-    half = (0.165 + 0.03 * f.smile) * (0.85 + 0.15 * seen)
+    half = (0.18 + 0.03 * f.smile) * (0.85 + 0.15 * seen)
     with canvas.patch(*rig.patch_at(u, v + 0.02), 0.27) as cut:
         p, q = rig.local(cut, u, v)
         across = p / half
         across *= across
         arch = np.maximum(1.0 - across, 0.0)
-        q -= 0.075 * f.smile * (0.5 - across)
-        gap = 0.09 * f.mouth * arch
+        q -= 0.09 * f.smile * (0.5 - across)
+        gap = 0.11 * f.mouth * arch
         shut = c.unit(3.0 * arch)
         upper = -(q + 0.3 * gap + 0.045 * arch)
         lower = q - gap - 0.06 * arch
@@ -225,4 +220,4 @@ def _mouth(canvas: Canvas, rig: Rig, skin: Plane) -> None:
         cut.paint(shut * cut.cover(inside - 0.008), (0.22, 0.07, 0.07))
         teeth = np.maximum(inside, q - 0.35 * gap) + 0.25 * cut.pixel
         cut.paint(c.unit(20.0 * gap) * cut.cover(teeth), (0.93, 0.90, 0.86))
-        cut.tint(c.glow(p, q - gap - 0.10, 0.15, 0.05), (0.80, 0.74, 0.72))
+        cut.tint(c.glow(p, q - gap - 0.10, 0.16, 0.05), (0.74, 0.67, 0.65))

@@ -100,12 +100,9 @@ class Rig:
         across = u - self.skull
         down = v - np.clip(v, self.crown, self.ends)
         down *= np.where(down > 0.0, 1.0 + (blunt - 1.0) * self.f.hair_length, 1.0)
-        across *= across
-        down *= down
-        across += down
-        np.sqrt(across, out=across)
-        across -= self.bulk
-        return across
+        distance: Plane = np.sqrt(across * across + down * down)
+        distance -= self.bulk
+        return distance
 
     def hairline(self, u: Plane) -> tuple[Plane, Plane]:
         """Return where the forehead begins above each u, and the curve's slope."""
