@@ -13,12 +13,14 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.pop("ACCELERATE_MIXED_PRECISION", None)
 
 
+FACES = [sys.executable, "-m", "srae_dist.shard", "--faces", "96", "--size", "32"]
+FACES += ["--domains", "photo,anime", "--format", "png", "--shards", "4"]
+
+
 @pytest.fixture(scope="session")
 def face_shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """96 faces of two domains, 32 x 32, PNG, with a held-out split."""
     root = tmp_path_factory.mktemp("shards") / "faces"
-    command = [sys.executable, "-m", "srae_dist.shard", "--faces", "96", "--size", "32"]
-    command += ["--domains", "photo,anime", "--format", "png", "--shards", "4", "--out", str(root)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run([*FACES, "--out", str(root)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return root

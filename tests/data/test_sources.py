@@ -339,7 +339,9 @@ def test_image_folder_as_a_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_rows_without_an_image_or_a_domain(tmp_path: Path) -> None:
     import datasets
 
-    features = datasets.Features(image=datasets.Image(), label=datasets.ClassLabel(names=["a", "b"]))
+    features = datasets.Features(
+        image=datasets.Image(), label=datasets.ClassLabel(names=["a", "b"])
+    )
     rows = {"image": [{"bytes": png(1), "path": None}, None], "label": [0, 1]}
     datasets.Dataset.from_dict(rows, features=features).save_to_disk(tmp_path / "one")
     source = sources.from_dataset(str(tmp_path / "one"))

@@ -69,7 +69,10 @@ def test_two_ranks_train_what_one_trains(recipe: Path, tmp_path: Path) -> None:
         assert mine.keys() == theirs.keys()
         for name, value in mine.items():
             if "accuracy" not in name:  # a coin's edge may fall to either side
-                assert theirs[name] == pytest.approx(value, rel=2e-3, abs=2e-5), (mine["step"], name)
+                assert theirs[name] == pytest.approx(value, rel=2e-3, abs=2e-5), (
+                    mine["step"],
+                    name,
+                )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])

@@ -64,9 +64,7 @@ def test_old_checkpoints_go_and_the_newest_stay(recipe: Path, tmp_path: Path) ->
     assert left == ["step-00000003", "step-00000004"]
 
 
-def test_resuming_equals_never_having_stopped(
-    recipe: Path, straight: Path, tmp_path: Path
-) -> None:
+def test_resuming_equals_never_having_stopped(recipe: Path, straight: Path, tmp_path: Path) -> None:
     """Weights, averages, optimizer state and log to the last bit."""
     run = tmp_path / "run"
     same = {"train__save_every": 2, "objective__discriminators": 2, "train__sample_every": 3}

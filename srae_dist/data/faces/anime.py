@@ -25,6 +25,7 @@ _HAIR = ((116, 96, 255), (240, 84, 190), (255, 78, 66), (255, 150, 40), (255, 22
 _SKY = ((255, 178, 196), (255, 226, 160), (184, 236, 168), (146, 232, 228), (160, 200, 255))
 _DRESS = ((84, 190, 220), (110, 120, 230), (236, 100, 140), (250, 130, 90), (252, 214, 96))
 _IRIS = ((240, 176, 40), (40, 190, 170), (60, 190, 90), (50, 140, 230), (120, 90, 230))
+_BLUSH = (1.0, 0.42, 0.42)
 _INK = (0.16, 0.09, 0.14)
 _LINE = 0.018  # half an outline
 
@@ -43,7 +44,7 @@ def draw(canvas: Canvas, rows: NDArray[np.float32]) -> None:
     _body(canvas, rig, skin)
     _face(canvas, rig, skin)
     for side in (-1.0, 1.0):
-        _eye(canvas, rig, side, hair)
+        _eye(canvas, rig, side)
     _nose_and_mouth(canvas, rig, skin)
     _front(canvas, rig, u, v, mass, hair, ink)
     for side in (-1.0, 1.0):
@@ -112,9 +113,6 @@ def _face(canvas: Canvas, rig: Rig, skin: Plane) -> None:
         canvas.paint(0.4 * canvas.cover(c.ellipse(u - x, v - y, 0.09 * seen, 0.045), 0.06), _BLUSH)
 
 
-_BLUSH = (1.0, 0.42, 0.42)
-
-
 def _fringe(rig: Rig, u: Plane) -> tuple[Plane, Plane]:
     line, slope = rig.hairline(u)
     line += 0.22 * c.look_up(c.locks(9, 8), u - rig.part) - 0.04
@@ -140,7 +138,7 @@ def _front(
     canvas.paint(0.55 * canvas.cover(band), np.minimum(1.35 * hair + 0.32, 1.0))
 
 
-def _eye(canvas: Canvas, rig: Rig, side: float, hair: Plane) -> None:
+def _eye(canvas: Canvas, rig: Rig, side: float) -> None:
     f = rig.f
     u, v, seen = rig.at(side * BUILD.eye_gap, BUILD.eye_height)
     with canvas.patch(*rig.patch_at(u, v), 0.32) as cut:
