@@ -390,8 +390,9 @@ def finish(recipe: Recipe, run_dir: Path, world: World, outcome: Outcome) -> int
 
     if outcome.end is End.FAULT:
         raise UserError(
-            f"Step {outcome.step + 1}: {outcome.reason}. The state before it is saved in {run_dir}; "
-            "lower train.lr, set train.precision = fp32, or raise run.patience to skip such steps."
+            f"Step {outcome.step + 1}: {outcome.reason}. The state before it is saved in "
+            f"{run_dir}; lower train.lr, set train.precision = fp32, or raise run.patience to skip such "
+            "steps."
         )
     code = ExitCode.STOPPED if outcome.end is End.STOPPED else ExitCode.DONE
     if world.is_main:
@@ -403,7 +404,8 @@ def finish(recipe: Recipe, run_dir: Path, world: World, outcome: Outcome) -> int
             )
         else:
             console.info(
-                f"Done: {outcome.step:,} steps. Model in {run_dir}, grids in {run_dir / 'samples'}.\n"
+                f"Done: {outcome.step:,} steps. Model in {run_dir}, "
+                f"grids in {run_dir / 'samples'}.\n"
                 f"Translate with: srae-dist batch-translate {run_dir} INPUT --to DOMAIN --out OUT"
             )
     return code

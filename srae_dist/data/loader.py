@@ -7,15 +7,20 @@ loader that begins at step k yields the tail of one that began at 0.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import itertools
+import os
 import signal
 import sys
+import threading
 from collections.abc import Generator, Iterable, Iterator
-from multiprocessing import get_context, resource_tracker
+from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import torch
@@ -31,6 +36,8 @@ from srae_dist.data.reader import Reader, take
 GRACE = 30  # seconds a worker serves on after SIGTERM, for the main process to finish its step
 
 Request = tuple[Index, Integers]  # a micro-batch before it is read: rows of the index, and slots
+
+_open: WeakSet[Generator[Batch, None, None]] = WeakSet()
 
 
 def make_loader(
@@ -84,13 +91,22 @@ def make_loader(
         num_workers=workers,
         collate_fn=_as_it_is,
         pin_memory=pin,
-        worker_init_fn=_own_signals,
+        worker_init_fn=_prepare_worker,
         multiprocessing_context=_context() if workers else None,
         generator=torch.Generator(),  # else it would draw a seed from the global one
     )
     with _signals_held_back():
         answers = iter(loader)
-    return _batches(expected, answers)
+    batches = _batches(expected, answers)
+    _open.add(batches)
+    return batches
+
+
+@atexit.register
+def _close_all() -> None:
+    """Stop workers before ``multiprocessing`` does, whose SIGTERM they would outlive for a while."""
+    for batches in list(_open):
+        batches.close()
 
 
 def _requests(
@@ -158,7 +174,7 @@ def _context() -> BaseContext:
 
 @contextlib.contextmanager
 def _signals_held_back() -> Iterator[None]:
-    """Have processes born inside block SIGINT and SIGTERM until ``_own_signals`` lets them in."""
+    """Have processes born inside block SIGINT and SIGTERM until ``_prepare_worker`` lets them in."""
     if sys.platform == "win32":
         yield
         return
@@ -170,13 +186,20 @@ def _signals_held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _own_signals(worker: int) -> None:
-    """Leave it to the main process what Ctrl-C means, and SIGTERM, for a while.
+def _prepare_worker(worker: int) -> None:
+    """Leave it to the main process what Ctrl-C means, and SIGTERM, for a while; but die with it.
 
     Terminals and launchers signal whole process groups, and the main process needs its workers
     until the step is finished.
     """
+    if parent := parent_process():
+        threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform != "win32":
         signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+
+
+def _die_with(parent: BaseProcess) -> None:
+    parent.join()  # torch watches the system's parent only, and that is the fork server
+    os._exit(1)

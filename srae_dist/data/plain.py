@@ -22,7 +22,7 @@ from srae_dist.data.folders import SPLIT_NAMES
 from srae_dist.data.images import MAX_BYTES, read_size
 from srae_dist.data.images import SUFFIXES as IMAGE_SUFFIXES
 from srae_dist.data.manifest import MANIFEST, Index, Manifest, Shard, Split, load_manifest
-from srae_dist.data.records import SPLIT_PATTERN, TRAIN
+from srae_dist.data.records import TRAIN, check_split
 from srae_dist.data.writer import Bad, Written, list_bad, publish, save_split_index, workplace
 
 SUFFIXES = frozenset((*IMAGE_SUFFIXES, "cls", "json"))
@@ -70,6 +70,8 @@ def index(
         UserError: ``root`` has no tar files or has a manifest and not ``force``; a file is damaged
             or compressed; a sample is incomplete, doubled, scattered, or holds anything else.
     """
+    if split is not None:
+        check_split(split)
     tars = list_tars(root)
     there = _there(root, force=force)
     with workplace(root) as partial:
@@ -80,6 +82,9 @@ def index(
             part = found.setdefault(name, _Found())
             _add_file(part, path, name, keys.setdefault(name, set()))
             advance(1)
+        for name, part in found.items():
+            if not part.rows:
+                raise UserError(f"{root} holds no readable sample of split '{name}'.")
         names = _domain_names(root, found, domains or there)
         done = {name: _index_split(partial, name, part, names) for name, part in found.items()}
         rows = [row for part in found.values() for row in part.rows]
@@ -241,10 +246,6 @@ def _domain_names(
 
 
 def _index_split(folder: Path, split: str, found: _Found, domains: tuple[str, ...]) -> Split:
-    if not SPLIT_PATTERN.fullmatch(split):
-        raise UserError(f"The split name '{split}' is not lower-case letters, digits, '_', '-'.")
-    if not found.rows:
-        raise UserError(f"{found.files[0].parent} holds no readable sample of split '{split}'.")
     shards = []
     held = Counter((row.shard, row.domain) for row in found.rows)
     for number, path in enumerate(found.files):

@@ -121,10 +121,15 @@ def iterate(root: Path, split_name: str, *, rank: int = 0, world: int = 1) -> It
     index = load_index(root, split, len(manifest.domains))
     for number in range(rank, len(split.shards), world):
         rows = take(index, np.flatnonzero(index.shard == number))
-        yield from _samples(root / split.shards[number].file, rows)
+        yield from read_shard(root / split.shards[number].file, rows)
 
 
-def _samples(path: Path, rows: Index) -> Iterator[Sample]:
+def read_shard(path: Path, rows: Index) -> Iterator[Sample]:
+    """Yield the samples of one shard, whose rows of the index are given, in their order.
+
+    Raises:
+        UserError: the shard is missing or damaged, or is not what its index says.
+    """
     row = 0
     for members in _grouped(path):
         if row < len(rows) and members["__key__"] == rows.key(row):  # else it is not in the index

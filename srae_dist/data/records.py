@@ -28,7 +28,7 @@ class Record:
     domain: str
     name: str  # path in the domain's folder, or row number; what hashes are taken of
     origin: str  # where it came from, as the sample's .json tells
-    place: str  # where the source finds it: a file's path, or a row's number
+    place: str  # where the source finds it: a file's path, or split/row
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +79,20 @@ def check_names(source: Source) -> None:
                 "rename its folder, or name it with --domain NAME=DIR."
             )
     for split in sorted({record.split for record in source.records}):
-        if not SPLIT_PATTERN.fullmatch(split):
-            raise UserError(
-                f"The split name '{split}' is not made of lower-case letters, digits, '_' and '-'; "
-                "rename it."
-            )
+        check_split(split)
+
+
+def check_split(name: str) -> None:
+    """Refuse a split's name that cannot begin a key.
+
+    Raises:
+        UserError: it is such a name.
+    """
+    if not SPLIT_PATTERN.fullmatch(name):
+        raise UserError(
+            f"The split name '{name}' is not made of lower-case letters, digits, '_' and '-'; "
+            "choose another."
+        )
 
 
 def hold_out(records: Sequence[Record], share: float) -> list[Record]:
@@ -130,13 +139,13 @@ def limit(records: Sequence[Record], limits: Mapping[str, int], *, seed: int) ->
         key=lambda r: (randomness.seed_of(seed, "limit", r.domain, r.name), r.origin),
     )
     taken: dict[tuple[str, str], int] = {}
-    dropped: set[str] = set()
+    dropped: set[Record] = set()
     for record in ranked:
         group = (record.split, record.domain)
         taken[group] = taken.get(group, 0) + 1
         if taken[group] > limits[record.domain]:
-            dropped.add(record.origin)
-    return [record for record in records if record.origin not in dropped]
+            dropped.add(record)
+    return [record for record in records if record not in dropped]
 
 
 def shuffled(records: Iterable[Record], *, seed: int) -> dict[str, list[Record]]:

@@ -11,13 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from srae_dist.core import randomness
 from srae_dist.core.errors import SampleError, UserError, did_you_mean
 from srae_dist.data import folders
 from srae_dist.data.images import MAX_BYTES
 from srae_dist.data.records import TEST, TRAIN, Content, Record
 
-_ROWS = 256  # read or rendered together
+_BLOCK = 256  # faces rendered together
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,19 +111,18 @@ class Rows:
 
     def read(self, records: Sequence[Record]) -> Iterator[Content | SampleError]:
         """Yield each row's image file and labels."""
-        for start in range(0, len(records), _ROWS):
-            block = records[start : start + _ROWS]
-            rows = self.tables[block[0].split][[int(record.place) for record in block]]
-            for place in range(len(block)):
-                try:
-                    yield Content(_stored(rows[self.image_column][place]), self._facts(rows, place))
-                except SampleError as error:
-                    yield error
+        for record in records:
+            part, _, number = record.place.rpartition("/")
+            row = self.tables[part][int(number)]
+            try:
+                yield Content(_stored(row[self.image_column]), self._facts(row))
+            except SampleError as error:
+                yield error
 
-    def _facts(self, rows: Mapping[str, Sequence[Any]], place: int) -> Mapping[str, Any]:
+    def _facts(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         labels = {}
         for column, names in self.label_names.items():
-            value = rows[column][place]
+            value = row[column]
             if value is not None and not (names and value < 0):  # -1: the row is not labelled
                 labels[column] = names[value] if names else value
         return {"labels": labels} if labels else {}
@@ -172,7 +174,7 @@ def from_dataset(
         values, ordered = _domains_of(name, part, domain_column, stored)
         domains |= dict.fromkeys(ordered)
         records += [
-            Record(part, value, str(row), f"{title}/{part}/{row}", str(row))
+            Record(part, value, str(row), f"{title}/{part}/{row}", f"{part}/{row}")
             for row, value in enumerate(values)
         ]
     return Rows(tuple(domains), tuple(records), (), tables, image_column, label_names)
@@ -190,23 +192,13 @@ class Faces:
 
     def read(self, records: Sequence[Record]) -> Iterator[Content | SampleError]:
         """Yield each face, rendered with its neighbours, and its factors."""
-        for start in range(0, len(records), _ROWS):
-            yield from self._render(records[start : start + _ROWS])
+        for start in range(0, len(records), _BLOCK):
+            yield from self._render(records[start : start + _BLOCK])
 
     def _render(self, block: Sequence[Record]) -> Iterator[Content]:
-        import numpy as np
-
         from srae_dist.data import faces
 
-        # rows of one table, each at its own place, so no two images of any split share factors
-        rows = np.concatenate(
-            [
-                faces.sample_factors(
-                    1, seed=_face_seed(self.seed, record.split), start=int(record.place)
-                )
-                for record in block
-            ]
-        )
+        rows = np.concatenate([self._factors(record.place) for record in block])
         pixels = np.empty((len(block), self.size, self.size, 3), np.uint8)
         for domain in self.domains:
             places = [i for i, record in enumerate(block) if record.domain == domain]
@@ -218,6 +210,14 @@ class Faces:
                 name: float(str(value)) for name, value in zip(faces.FACTORS, row, strict=True)
             }
             yield Content(pixels[place], {"factors": factors})
+
+    def _factors(self, place: str) -> NDArray[np.float32]:
+        """Return the row of factors, in the table that the face's split alone draws from."""
+        from srae_dist.data import faces
+
+        part, _, number = place.rpartition("/")
+        seed = randomness.seed_of(self.seed, "faces", part)  # so that splits share no face
+        return faces.sample_factors(1, seed=seed, start=int(number))
 
 
 def from_faces(
@@ -243,7 +243,7 @@ def from_faces(
     tenth = max(len(domains), -(-count // 10))
     counts = {TRAIN: count, TEST: tenth} if split is None else {split: count}
     records = tuple(
-        Record(part, domains[i % len(domains)], str(i), f"faces/{part}/{i}", str(i))
+        Record(part, domains[i % len(domains)], str(i), f"faces/{part}/{i}", f"{part}/{i}")
         for part, number in counts.items()
         for i in range(number)
     )
@@ -394,8 +394,3 @@ def _stored(value: Any) -> bytes:
     if isinstance(value.get("path"), str):
         return read_file(Path(value["path"]))
     raise SampleError("the row has no image")
-
-
-def _face_seed(seed: int, split: str) -> int:
-    """Give each split a table of factors of its own, so that splits share no face."""
-    return randomness.seed_of(seed, "faces", split)

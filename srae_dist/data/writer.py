@@ -80,6 +80,11 @@ class Form:
     quality: int = 95  # of jpg and webp
     shards: int | None = None  # per split; default: at least 64, at most 10,000 samples in each
 
+    def __post_init__(self) -> None:
+        if self.format not in images.ENCODINGS:
+            known = ", ".join(images.ENCODINGS)
+            raise UserError(f"--format '{self.format}' is not one of {known}; choose one.")
+
 
 def write(
     out: Path,
@@ -160,7 +165,7 @@ def check_free(out: Path, splits: Sequence[str], *, force: bool) -> None:
                 f"{out} has a split '{split}' already; replace it with --force, "
                 "name another with --split, or choose another --out."
             )
-        first = out / _shard_name(split, 0)
+        first = out / shard_name(split, 0)
         if first.exists():
             raise UserError(
                 f"{first} exists but no {MANIFEST} lists it; replace it with --force, "
@@ -281,7 +286,7 @@ def _pack(
     with spool.open("rb") as images_file:
         for number in range(count):
             part = slice(bounds[number], bounds[number + 1])
-            path = folder / _shard_name(split, number)
+            path = folder / shard_name(split, number)
             shard, places = _pack_shard(
                 path, images_file, keys[part], samples[part], domains, form.format
             )
@@ -308,7 +313,7 @@ def _pack_shard(
     """Write one tar file; return its entry and where each image's bytes begin."""
     offsets = []
     with path.open("wb") as file:
-        tar = _Tar(file)
+        tar = Tar(file)
         for key, sample in zip(keys, samples, strict=True):
             spool.seek(sample.offset)
             offsets.append(tar.add(f"{key}.{suffix}", spool.read(sample.size)))
@@ -320,7 +325,7 @@ def _pack_shard(
     return Shard(path.name, len(samples), tar.bytes, tar.sha256(), counts), offsets
 
 
-class _Tar:
+class Tar:
     """A tar file whose bytes depend on its members alone: no clock, no user, one mode.
 
     (webdataset's writer sorts members by suffix and does not tell where they lie.)
@@ -343,6 +348,7 @@ class _Tar:
         self._put(bytes(2 * _BLOCK))
 
     def sha256(self) -> str:
+        """Return the hexadecimal SHA-256 of all bytes so far."""
         return self._digest.hexdigest()
 
     def _put(self, data: bytes) -> None:
@@ -351,7 +357,8 @@ class _Tar:
         self.bytes += len(data)
 
 
-def _shard_name(split: str, number: int) -> str:
+def shard_name(split: str, number: int) -> str:
+    """Return the file name of a split's shard."""
     return f"{split}-{number:06d}.tar"
 
 

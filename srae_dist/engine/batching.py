@@ -37,10 +37,10 @@ def cut_batch(
     """
     per_rank, rest = divmod(global_batch, ranks)
     if rest:
+        below, above = global_batch - rest, global_batch - rest + ranks
         raise UserError(
             f"train.global_batch = {global_batch} cannot be shared by {ranks} ranks evenly; use "
-            f"{global_batch - rest or ranks} or {global_batch - rest + ranks}, or another number "
-            "of processes."
+            f"{f'{below} or ' * (below > 0)}{above}, or another number of processes."
         )
     if micro_batch is None:
         limit = max(1, DEFAULT_IMAGES.get(device, 32) * 64 * 64 // image_size**2)

@@ -46,8 +46,8 @@ def mean_codes(
         chunks = [samples[i : i + CHUNK] for i in range(0, len(samples), CHUNK)]
         images = (to_float(reader.read(take(index, chunk)), device) for chunk in chunks)
         codes = [autoencoder.encode(x).domain.mean for x in images]
-        rows.append(torch.cat(codes).double().mean(dim=0))
-    return torch.stack(rows).float().cpu()
+        rows.append(torch.cat(codes).cpu().double().mean(dim=0))
+    return torch.stack(rows).float()
 
 
 @torch.no_grad()

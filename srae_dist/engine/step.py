@@ -12,6 +12,7 @@ from torch import Tensor
 from srae_dist.core.types import Batch
 from srae_dist.engine.players import clip_players, players, set_rates
 from srae_dist.engine.schedule import term_weights
+from srae_dist.model.autoencoder import AutoEncoder
 from srae_dist.model.ema import Ema, decay_at
 from srae_dist.objective.objective import Objective
 from srae_dist.recipe.schema import Objective as ObjectiveSection
@@ -39,7 +40,7 @@ class Stepper:
         accelerator: Accelerator,
         objective: Objective,
         optimizer: torch.optim.Optimizer,
-        ema: Ema,
+        ema: Ema[AutoEncoder],
         *,
         accumulation: int,  # micro-batches per step and rank
         train: Train,

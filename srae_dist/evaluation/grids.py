@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     Pixels = NDArray[np.uint8]  # N H W 3
 
 GAP = 2  # pixels between images
+AIR = 6  # more pixels above a new group of rows
 CAPTION = 128  # pixels of the caption column
 CELL = 96  # smallest shown size of an image; smaller ones are enlarged by a whole factor
 BACKGROUND, INK, FAINT = (255, 255, 255), (30, 30, 30), (120, 120, 120)
@@ -34,7 +35,7 @@ def grid(rows: Sequence[tuple[str, Pixels]]) -> Image.Image:
     canvas = Image.new("RGB", (CAPTION + columns * cell_w, tops[-1] + cell_h), BACKGROUND)
     draw = ImageDraw.Draw(canvas)
     font = ImageFont.load_default(size=15)
-    for (caption, images), top in zip(rows, tops, strict=False):
+    for (caption, images), top in zip(rows, tops, strict=True):
         ink = FAINT if caption.startswith("·") else INK
         draw.text((8, top + cell_h // 2), caption, fill=ink, font=font, anchor="lm")
         for column, pixels in enumerate(images):
@@ -71,11 +72,11 @@ def translation_rows(
 
 
 def _tops(captions: Sequence[str], cell: int) -> list[int]:
-    """Top of each row, and a last entry for where the next would be, less a row."""
+    """Top of each row; a little air above each new group."""
     tops, top = [], GAP
     for place, caption in enumerate(captions):
         if place and not caption.startswith("·"):
-            top += 6  # a breath between groups
+            top += AIR
         tops.append(top)
         top += cell
-    return [*tops, top - cell]
+    return tops

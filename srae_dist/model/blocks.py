@@ -41,7 +41,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.conv1(F.silu(self.norm1(x)))
-        return x + self.conv2(F.silu(self.norm2(h)))
+        return x + self.conv2(F.silu(self.norm2(h)))  # type: ignore[no-any-return]
 
 
 class Down(nn.Module):
@@ -52,7 +52,7 @@ class Down(nn.Module):
         self.conv = nn.Conv2d(channels, out_channels, 4, stride=2, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(x)
+        return self.conv(x)  # type: ignore[no-any-return]
 
 
 class Up(nn.Module):
@@ -63,4 +63,5 @@ class Up(nn.Module):
         self.conv = nn.Conv2d(channels, out_channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))
+        x = F.interpolate(x, scale_factor=2, mode="nearest")
+        return self.conv(x)  # type: ignore[no-any-return]

@@ -41,4 +41,4 @@ class Decoder(nn.Module):
 
     def forward(self, content: Tensor, domain: Tensor) -> Tensor:
         h = self.layers(torch.cat([content, domain], dim=1))
-        return self.out(F.silu(self.norm(h)))
+        return self.out(F.silu(self.norm(h)))  # type: ignore[no-any-return]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+from typing import Generic, TypeVar
 
 import torch
 from torch import nn
+
+M = TypeVar("M", bound=nn.Module)
 
 
 def decay_at(step: int, decay: float) -> float:
@@ -13,13 +16,13 @@ def decay_at(step: int, decay: float) -> float:
     return min(decay, (1 + step) / (10 + step))
 
 
-class Ema:
+class Ema(Generic[M]):
     """A frozen copy of ``module`` whose weights trail behind it."""
 
-    def __init__(self, module: nn.Module) -> None:
-        self.module = copy.deepcopy(module).requires_grad_(False).eval()
+    def __init__(self, module: M) -> None:
+        self.module: M = copy.deepcopy(module).requires_grad_(False).eval()
 
     @torch.no_grad()
-    def update(self, module: nn.Module, decay: float) -> None:
+    def update(self, module: M, decay: float) -> None:
         """Move the average towards ``module``'s weights by a share of 1 - decay."""
         torch._foreach_lerp_(list(self.module.parameters()), list(module.parameters()), 1.0 - decay)

@@ -42,7 +42,7 @@ class Trunk(nn.Module):
         self.out_channels = widths[-1]
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x)
+        return self.layers(x)  # type: ignore[no-any-return]
 
 
 class ContentStream(nn.Module):

@@ -49,7 +49,7 @@ class PerceptualNetwork(nn.Module):
                     f"perceptual.layers: VGG-16 has no layer '{layer}'; known are "
                     f"{', '.join(LAYERS)}.{did_you_mean(layer, LAYERS)}"
                 )
-        self.taps = sorted(LAYERS[layer] for layer in layers)
+        self.taps = sorted({LAYERS[layer] for layer in layers})
         self.order = [self.taps.index(LAYERS[layer]) for layer in layers]
         with torch.device("meta"):  # the whole VGG-16 would be drawn at random only to be cut off
             features = vgg16(weights=None).features[: self.taps[-1] + 1]

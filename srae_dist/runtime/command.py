@@ -38,7 +38,7 @@ def _code(app: typer.Typer, args: Sequence[str] | None) -> int:
         error.show()
         return int(ExitCode.USER)
     if value == _INTERRUPTED:
-        console.error("stopped.")
+        console.err.print("stopped.")
         return int(ExitCode.STOPPED)
     return value if isinstance(value, int) else int(ExitCode.DONE)
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import torch
     from accelerate import Accelerator
 
-_PRECISIONS = {"no": "fp32", "bf16": "bf16", "fp16": "fp16"}
 _ACCELERATE_NAMES = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
 
@@ -113,15 +112,14 @@ def choose_precision(wanted: str, device: torch.device) -> str:
     Raises:
         UserError: the launch names another precision than the recipe, or the device lacks it.
     """
-    launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
-    named = _PRECISIONS.get(launched, launched)
+    launched = os.environ.get("ACCELERATE_MIXED_PRECISION") or "no"
     chosen = wanted if wanted != "auto" else ("bf16" if has_bf16(device) else "fp32")
     # "no" is what the launcher exports when nobody said anything
-    if launched != "no" and named != chosen:
+    if launched not in ("no", chosen):
         raise UserError(
             f"The launch asks for mixed_precision {launched}, the recipe's train.precision = "
-            f"{wanted} means {chosen} here; take mixed_precision out of the launch file, or set "
-            f"--set train.precision={named}."
+            f"{wanted} means {chosen} here; take mixed_precision out of the launch file, or "
+            "give train.precision the same value."
         )
     if chosen == "fp16" and device.type == "cpu":
         raise UserError("train.precision = fp16 needs a GPU; use bf16, fp32 or auto on a CPU.")

@@ -20,8 +20,8 @@ class RunLog:
         """Drop lines of steps after ``step`` (and a torn last line), so that a resumed run's log
         reads like an uninterrupted one's."""
         if self.path.exists():
-            kept = [line for line in self.path.read_text("utf-8").splitlines() if _at(line) <= step]
-            atomic.write_text(self.path, "".join(line + "\n" for line in kept))
+            kept = [line for line in self.path.read_bytes().splitlines() if _at(line) <= step]
+            atomic.write_bytes(self.path, b"".join(line + b"\n" for line in kept))
 
     def write(self, step: int, values: Mapping[str, Any]) -> None:
         """Append one line."""
@@ -29,7 +29,7 @@ class RunLog:
             file.write(json.dumps({"step": step, **values}) + "\n")
 
 
-def _at(line: str) -> float:
+def _at(line: bytes) -> float:
     try:
         return float(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError):

@@ -50,4 +50,4 @@ class StopRequest:
         if self._reason is not None and number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             raise KeyboardInterrupt
-        self._reason = signal.Signals(number).name
+        self._reason = self._reason or signal.Signals(number).name

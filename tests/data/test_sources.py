@@ -300,6 +300,14 @@ def test_dataset_on_disk(saved: Path) -> None:
     assert isinstance(zero, Content) and zero.image == png(0)
 
 
+def test_rows_that_are_held_out_are_still_found(saved: Path) -> None:
+    source = sources.from_dataset(str(saved), split="train")
+    held = [record for record in hold_out(source.records, 0.5) if record.split == "test"]
+    assert held
+    for record, content in zip(held, source.read(held), strict=True):
+        assert isinstance(content, Content) and content.image == png(int(record.name))
+
+
 def test_dataset_split_and_text_domains(saved: Path) -> None:
     source = sources.from_dataset(str(saved), split="test", domain_column="kind")
     assert source.domains == ("ape", "zebra")

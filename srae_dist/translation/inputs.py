@@ -1,0 +1,282 @@
+"""What is to be translated: the images of a folder or of shards, in an order of their own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srae_dist.core.errors import SampleError, UserError, did_you_mean
+from srae_dist.data.folders import describe, list_images, printable
+from srae_dist.data.manifest import MANIFEST, Index, Manifest, load_index, load_manifest
+from srae_dist.data.reader import LARGEST, read_shard, take
+from srae_dist.data.sources import read_file
+from srae_dist.translation.naming import safe_key
+
+Kind = Literal["folder", "shards"]
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A run of images that a stopped translation has either done or not."""
+
+    number: int
+    start: int  # place of its first image in the input's order
+    stop: int
+    split: str = ""  # of the shard it becomes, where it becomes one
+    shard: str = ""
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One image to translate."""
+
+    unit: Unit
+    place: int  # in the input's order
+    name: str  # relative path, or shard and key
+    key: str  # relative path, or key: what random choices are drawn by
+    domain: str | None
+    image: bytes | Path | SampleError  # the image file, where it lies, or why there is none
+    info: Mapping[str, Any] = field(default_factory=dict)  # what its .json says
+
+
+class Images(Protocol):
+    """A folder or shards: known by names, read when asked."""
+
+    kind: Kind
+    root: Path
+    digest: str  # of all names, in their order
+    notes: Sequence[str]  # what a user should know of what was found
+
+    def __len__(self) -> int: ...
+
+    def name(self, place: int) -> str:
+        """Return what messages call an image."""
+        ...
+
+    def data(self, place: int) -> bytes:
+        """Return an image file's bytes, or raise a SampleError; from any thread."""
+        ...
+
+    def read(self, unit: Unit) -> Iterator[Item]:
+        """Yield the images of a unit, in order, each readable or not."""
+        ...
+
+
+class FolderImages:
+    """The images below a folder, by relative path."""
+
+    kind: Kind = "folder"
+
+    def __init__(self, root: Path, *, domain: str | None = None) -> None:
+        """List the folder; if some images lie in a folder named as ``domain``, only those.
+
+        Raises:
+            UserError: there are no images.
+        """
+        listing = list_images(root)
+        inside = [p for p in listing.images if domain in p.parts[:-1]]
+        self.root = root
+        self.paths = [str(path) for path in inside or listing.images]
+        self.domain = domain
+        self.digest = _digest(self.paths)
+        self.notes = [f"{root}: {describe(listing.ignored)}."] if listing.ignored else []
+        if not self.paths:
+            tars = next(root.glob("*.tar"), None)
+            hint = f"; its shards need `srae-dist shard --index {root}` first" if tars else ""
+            raise UserError(f"{root} holds no jpg, png or webp file{hint}.")
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def name(self, place: int) -> str:
+        """Return the relative path."""
+        return printable(self.paths[place])
+
+    def data(self, place: int) -> bytes:
+        """Return the file's bytes, or raise a SampleError."""
+        return read_file(self.root / self.paths[place])
+
+    def read(self, unit: Unit) -> Iterator[Item]:
+        """Yield the images of a unit."""
+        for place in range(unit.start, unit.stop):
+            name = self.name(place)
+            yield Item(unit, place, name, name, self.domain, self.root / self.paths[place])
+
+
+class ShardImages:
+    """The samples of one or all splits of a shard folder, by key."""
+
+    kind: Kind = "shards"
+
+    def __init__(
+        self, root: Path, *, split: str | None = None, domain: str | None = None
+    ) -> None:
+        """Read manifest and index; ``domain`` picks its samples.
+
+        Raises:
+            UserError: no such split or domain, or no samples, or a damaged manifest or index.
+        """
+        self.manifest: Manifest = load_manifest(root)
+        self.root = root
+        self.notes: list[str] = []
+        self.splits = [split] if split else sorted(self.manifest.splits)
+        domains = self.manifest.domains
+        if domain is not None and domain not in domains:
+            raise UserError(
+                f"{root} has no domain '{domain}'; it has {', '.join(domains)}."
+                f"{did_you_mean(domain, domains)}"
+            )
+        self.parts = [
+            part
+            for name in self.splits
+            for part in _parts(root, self.manifest, name, domain)
+            if len(part.wanted)
+        ]
+        self._starts = np.cumsum([0] + [len(part.wanted) for part in self.parts]).tolist()
+        if not self.parts:
+            raise UserError(f"{root} holds no sample of what was asked for.")
+        entries = [self.manifest.splits[name] for name in self.splits]
+        self.digest = _digest([entry.index_sha256 for entry in entries])
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def units(self) -> list[Unit]:
+        """Return a unit for each shard that has wanted samples."""
+        return [
+            Unit(number, *self._starts[number : number + 2], part.split, part.path.name)
+            for number, part in enumerate(self.parts)
+        ]
+
+    def key(self, place: int) -> str:
+        """Return the sample's key."""
+        part, row = self._find(place)
+        return part.key(row)
+
+    def domain(self, place: int) -> str:
+        """Return the sample's domain."""
+        part, row = self._find(place)
+        return self.manifest.domains[int(part.rows.domain[row])]
+
+    def split(self, place: int) -> str:
+        """Return the sample's split."""
+        return self._find(place)[0].split
+
+    def name(self, place: int) -> str:
+        """Return shard and key."""
+        part, row = self._find(place)
+        return f"{part.path.name}/{part.key(row)}"
+
+    def data(self, place: int) -> bytes:
+        """Return the image member's bytes, or raise a SampleError."""
+        part, row = self._find(place)
+        offset, size = int(part.rows.offset[row]), int(part.rows.size[row])
+        if not 0 < size <= LARGEST:
+            raise SampleError(f"the index gives it {size} bytes")
+        try:
+            with part.path.open("rb") as file:
+                file.seek(offset)
+                return file.read(size)
+        except OSError as error:
+            raise SampleError(error.strerror or str(error)) from None
+
+    def read(self, unit: Unit) -> Iterator[Item]:
+        """Yield the samples of a shard; if it breaks off, the rest of them as unreadable."""
+        part = self.parts[unit.number]
+        wanted, place, row = set(part.wanted.tolist()), unit.start, 0
+        try:
+            for row, sample in enumerate(read_shard(part.path, part.rows)):
+                if row in wanted:
+                    yield self._item(unit, place, _checked(sample.key, sample.image), sample.info)
+                    place += 1
+        except UserError as error:
+            reason = SampleError(str(error).partition(";")[0])
+            for lost in range(place, unit.stop):
+                yield self._item(unit, lost, reason, {})
+
+    def _item(
+        self, unit: Unit, place: int, image: bytes | SampleError, info: Mapping[str, Any]
+    ) -> Item:
+        return Item(
+            unit, place, self.name(place), self.key(place), self.domain(place), image, info
+        )
+
+    def _find(self, place: int) -> tuple[_Part, int]:
+        number = bisect_right(self._starts, place) - 1
+        part = self.parts[number]
+        return part, int(part.wanted[place - self._starts[number]])
+
+
+def open_images(root: Path, *, split: str | None = None, domain: str | None = None) -> Images:
+    """Open a folder of images, or of shards if it has a manifest of ours.
+
+    Raises:
+        UserError: there are no images, or ``split`` is asked of a folder.
+    """
+    if _is_shards(root):
+        return ShardImages(root, split=split, domain=domain)
+    return FolderImages(root, domain=domain)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One shard, the rows of its index, and which of them are wanted."""
+
+    path: Path
+    split: str
+    rows: Index
+    wanted: NDArray[np.int64]
+
+    def key(self, row: int) -> str:
+        return bytes(self.rows.keys[row]).decode("ascii", "backslashreplace")
+
+
+def _parts(root: Path, manifest: Manifest, name: str, domain: str | None) -> Iterator[_Part]:
+    split = manifest.split(name, root)
+    index = load_index(root, split, len(manifest.domains))
+    for number, shard in enumerate(split.shards):
+        rows = take(index, np.flatnonzero(index.shard == number))
+        chosen = (
+            np.ones(len(rows), np.bool_)
+            if domain is None
+            else rows.domain == manifest.domains.index(domain)
+        )
+        yield _Part(root / shard.file, name, rows, np.flatnonzero(chosen))
+
+
+def _checked(key: str, image: bytes) -> bytes | SampleError:
+    try:
+        safe_key(key)
+    except SampleError as error:
+        return error
+    return image
+
+
+def _is_shards(root: Path) -> bool:
+    """Whether a folder's ``manifest.json`` is ours; pictures of the web have one, too."""
+    if not (root / MANIFEST).is_file():
+        return False
+    if next(root.glob("*.tar"), None) is not None:
+        return True
+    try:
+        return "splits" in json.loads((root / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        return False
+
+
+def _digest(names: Sequence[str]) -> str:
+    digest = hashlib.sha256()
+    for name in names:
+        digest.update(name.encode("utf-8", "surrogateescape") + b"\0")
+    return digest.hexdigest()

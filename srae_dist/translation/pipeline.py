@@ -1,0 +1,146 @@
+"""Images through the model: decoded ahead, translated in batches, encoded behind, in order.
+
+Pillow's codecs release the interpreter, so a few threads decode and encode while the model
+computes. A batch never crosses a unit: which images share a batch depends on neither the number
+of ranks nor on where a translation was stopped, and so neither do the pixels.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from srae_dist.core import randomness
+from srae_dist.core.errors import SampleError, UserError
+from srae_dist.data.images import Pixels, decode_array, resize_square
+from srae_dist.data.sources import read_file
+from srae_dist.model.pixels import to_uint8
+from srae_dist.translation.codes import DomainCodes, Lent
+from srae_dist.translation.inputs import Item
+from srae_dist.translation.translator import Translator
+
+In, Out = TypeVar("In"), TypeVar("Out")
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """An image on its way through."""
+
+    item: Item
+    lent: Lent
+    pixels: Pixels | None  # at first the original's, then the translation's
+    file: bytes = b""  # the translation, encoded
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Everything that makes a translation out of an image."""
+
+    translator: Translator
+    codes: DomainCodes
+    encode: Callable[[Work], bytes]  # translation's pixels to its file; runs in many threads
+    size: int  # of the translation, pixels
+    batch: int
+    bf16: bool
+    sample_seed: int | None  # None: content codes are the means
+
+    def run(self, items: Iterable[Item], *, threads: int) -> Iterator[Work]:
+        """Translate; yields every item, translated or failed, in order."""
+        pool = ThreadPoolExecutor(threads, thread_name_prefix="codec")
+        depth = 2 * self.batch
+        try:
+            loaded = _ahead(pool, self._load, items, depth)
+            yield from _ahead(pool, self._store, self._translated(loaded), depth)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _load(self, item: Item) -> Work:
+        """Read and decode the original and its reference."""
+        try:
+            if isinstance(item.image, SampleError):
+                raise item.image
+            data = read_file(item.image) if isinstance(item.image, Path) else item.image
+            pixels = decode_array(data, self.translator.image_size)
+            # the bytes are not needed any more
+            return Work(replace(item, image=b""), self.codes.lend(item.key), pixels)
+        except SampleError as error:
+            return Work(replace(item, image=b""), Lent(""), None, failure=str(error))
+
+    def _translated(self, loaded: Iterable[Work]) -> Iterator[Work]:
+        for batch in _batches(loaded, self.batch):
+            good = [work for work in batch if work.pixels is not None]
+            pixels = iter(self._pixels(good) if good else ())
+            for work in batch:
+                yield work if work.pixels is None else replace(work, pixels=next(pixels))
+
+    @torch.inference_mode()
+    def _pixels(self, batch: Sequence[Work]) -> Pixels:
+        """Return the translations of a batch, uint8 N H W 3."""
+        device = self.translator.device.type
+        try:
+            with torch.autocast(device, torch.bfloat16, enabled=self.bf16):
+                originals = np.stack([work.pixels for work in batch if work.pixels is not None])
+                content = self.translator.encode(originals).content
+                z = content.mean
+                if self.sample_seed is not None:
+                    z = z + content.sigma * self._noise(batch, z)
+                domain = self.codes.codes([work.lent for work in batch])
+                return to_uint8(self.translator.decode(z, domain))
+        except torch.OutOfMemoryError:
+            raise UserError(
+                f"A batch of {self.batch} images does not fit into the device's memory; "
+                f"lower --batch, for instance to {max(1, self.batch // 2)}."
+            ) from None
+
+    def _noise(self, batch: Sequence[Work], z: Tensor) -> Tensor:
+        """Return normal noise that depends on the seed and each image's key alone."""
+        seed = self.sample_seed or 0
+        slots = [randomness.seed_of(seed, "sample", work.item.key) for work in batch]
+        return randomness.normal(torch.tensor(slots, device=z.device), tuple(z.shape[1:]), seed)
+
+    def _store(self, work: Work) -> Work:
+        """Resize and encode the translation."""
+        if work.pixels is None:
+            return work
+        pixels = work.pixels
+        if pixels.shape[0] != self.size:
+            pixels = resize_square(Image.fromarray(pixels), self.size)
+        try:
+            return replace(work, pixels=None, file=self.encode(replace(work, pixels=pixels)))
+        except SampleError as error:
+            return replace(work, pixels=None, failure=str(error))
+
+
+def _batches(works: Iterable[Work], size: int) -> Iterator[list[Work]]:
+    """Gather up to ``size`` works of one unit."""
+    batch: list[Work] = []
+    for work in works:
+        if batch and (len(batch) == size or work.item.unit != batch[0].item.unit):
+            yield batch
+            batch = []
+        batch.append(work)
+    if batch:
+        yield batch
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, function: Callable[[In], Out], items: Iterable[In], depth: int
+) -> Iterator[Out]:
+    """Map in the pool, at most ``depth`` items ahead of whoever takes the results; in order."""
+    waiting: deque[Future[Out]] = deque()
+    for item in items:
+        waiting.append(pool.submit(function, item))
+        if len(waiting) > depth:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()

@@ -1,0 +1,256 @@
+"""The command: folders, data sets and faces to shards, as a user types it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from PIL import Image
+
+from srae_dist.data.manifest import load_index, load_manifest
+from srae_dist.runtime.command import run
+from srae_dist.shard import shard
+
+
+def command(*args: object) -> int:
+    app = typer.Typer(add_completion=False)
+    app.command()(shard)
+    with pytest.raises(SystemExit) as end:
+        run(app, [str(arg) for arg in args])
+    assert isinstance(end.value.code, int)
+    return end.value.code
+
+
+def fill(root: Path, domain: str, count: int, start: int = 0) -> None:
+    (root / domain).mkdir(parents=True, exist_ok=True)
+    for number in range(start, start + count):
+        pixels = np.random.default_rng(number).integers(0, 256, (12, 18, 3), np.uint8)
+        Image.fromarray(pixels).save(root / domain / f"{number % 10}_{number:04d}.png")
+
+
+@pytest.fixture
+def pets(tmp_path: Path) -> Path:
+    root = tmp_path / "pets"
+    fill(root, "cat", 15)
+    fill(root, "dog", 10)
+    return root
+
+
+def names_of(out: Path, split: str) -> set[str]:
+    """The origins of a split, read by plain webdataset."""
+    return {json.loads(sample["json"])["origin"] for sample in samples_of(out, split)}
+
+
+def samples_of(out: Path, split: str) -> list[dict[str, bytes]]:
+    import webdataset
+
+    urls = [str(out / part.file) for part in load_manifest(out).splits[split].shards]
+    return list(webdataset.WebDataset(urls, shardshuffle=False))
+
+
+def test_folders_read_by_plain_webdataset(
+    pets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    code = command("--folders", pets, "--size", 16, "--out", out, "--label-regex", r"(\d)_")
+    assert code == 0
+    assert "laid out as domain/image" in capsys.readouterr().out
+    manifest = load_manifest(out)
+    split = manifest.splits["train"]
+    index = load_index(out, split, 2)
+    assert (manifest.domains, manifest.image_size) == (("cat", "dog"), 16)
+    assert split.counts() == {"cat": 15, "dog": 10}
+    assert len(split.shards) == 25  # never more shards than samples
+    samples = samples_of(out, "train")
+    assert [sample["__key__"] for sample in samples] == [index.key(row) for row in range(25)]
+    for row, sample in enumerate(samples):
+        file = (out / split.shards[index.shard[row]].file).read_bytes()
+        start = int(index.offset[row])
+        assert file[start : start + int(index.size[row])] == sample["jpg"]
+        info = json.loads(sample["json"])
+        assert info["origin"].startswith(manifest.domains[int(sample["cls"])] + "/")
+        assert info["labels"] == {"label": Path(info["origin"]).name[0]}
+        assert info["size"] == [18, 12]
+
+
+def test_the_same_command_twice_gives_the_same_bytes(pets: Path, tmp_path: Path) -> None:
+    for out in ("one", "two"):
+        assert command("--folders", pets, "--out", tmp_path / out, "--holdout", 0.2) == 0
+    one, two = (
+        {path.name: path.read_bytes() for path in (tmp_path / out).iterdir()}
+        for out in ("one", "two")
+    )
+    assert one == two
+    seeded = ("--out", tmp_path / "three", "--holdout", 0.2, "--seed", 1)
+    assert command("--folders", pets, *seeded) == 0
+    assert (tmp_path / "three/train.index.safetensors").read_bytes() != one[
+        "train.index.safetensors"
+    ]
+    assert names_of(tmp_path / "three", "test") == names_of(tmp_path / "one", "test")
+
+
+def test_held_out_files_stay_held_out(pets: Path, tmp_path: Path) -> None:
+    before = tmp_path / "before"
+    assert command("--folders", pets, "--out", before, "--holdout", 0.3) == 0
+    train, test = names_of(before, "train"), names_of(before, "test")
+    assert train and test and not train & test and len(train | test) == 25
+    fill(pets, "cat", 20, start=100)
+    after = tmp_path / "after"
+    assert command("--folders", pets, "--out", after, "--holdout", 0.3, "--limit", "dog=4") == 0
+    assert test - names_of(after, "test") == {name for name in test if "dog" in name} - names_of(
+        after, "test"
+    )
+    assert not names_of(after, "train") & test
+    assert load_manifest(after).splits["train"].counts()["dog"] == 4
+
+
+def test_domains_by_name_and_a_split_added(pets: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    named = ("--domain", f"d={pets / 'dog'}", "--domain", f"c={pets / 'cat'}", "--out", out)
+    assert command(*named, "--split", "train") == 0
+    assert command(*named, "--split", "val", "--format", "jpg") == 0
+    manifest = load_manifest(out)
+    assert manifest.domains == ("d", "c") and set(manifest.splits) == {"train", "val"}
+    assert command(*named) == 2
+    assert command(*named, "--force", "--limit", "c=2") == 0
+    assert load_manifest(out).splits["train"].counts() == {"d": 10, "c": 2}
+    assert load_manifest(out).splits["val"].samples == 25
+
+
+def test_unreadable_files(pets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (pets / "cat/empty.png").touch()
+    (pets / "dog/[red].jpg").write_text("a page, not an image")
+    whole = (pets / "cat/0_0000.png").read_bytes()
+    (pets / "cat/half.png").write_bytes(whole[: len(whole) // 2])
+    out = tmp_path / "out"
+    assert command("--folders", pets, "--out", out) == 1
+    said = capsys.readouterr().err
+    assert "cat/empty.png: the file is empty" in said
+    assert "dog/[red].jpg: not a JPEG, PNG or WEBP" in said
+    assert "3 files" in said
+    assert load_manifest(out).splits["train"].samples == 25  # published all the same
+    lines = [json.loads(line) for line in (out / "bad_files.jsonl").read_text().splitlines()]
+    assert {line["origin"] for line in lines} == {
+        "cat/empty.png",
+        "cat/half.png",
+        "dog/[red].jpg",
+    }
+    again = ("--folders", pets, "--out", out, "--force", "--allow-bad")
+    assert command(*again, 2) == 1
+    assert command(*again, 3) == 0
+
+
+def test_faces(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    made = ("--faces", 30, "--domains", "photo,anime", "--size", 32, "--out", out)
+    assert command(*made) == 0
+    manifest = load_manifest(out)
+    assert manifest.domains == ("photo", "anime")
+    assert {name: split.counts() for name, split in manifest.splits.items()} == {
+        "train": {"photo": 15, "anime": 15},
+        "test": {"photo": 2, "anime": 1},
+    }
+    infos = [json.loads(sample["json"]) for sample in samples_of(out, "train")]
+    assert len({json.dumps(info["factors"]) for info in infos}) == 30
+
+
+def test_dataset(tmp_path: Path) -> None:
+    import datasets
+
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 10, 10, 3), np.uint8)
+    columns = {
+        "picture": [Image.fromarray(image) for image in pixels],
+        "style": ["ink" if i % 3 else "oil" for i in range(12)],
+        "digit": list(range(12)),
+    }
+    features = datasets.Features(
+        picture=datasets.Image(), style=datasets.Value("string"), digit=datasets.Value("int64")
+    )
+    datasets.Dataset.from_dict(columns, features=features).save_to_disk(tmp_path / "set")
+    out = tmp_path / "out"
+    chosen = ("--dataset", tmp_path / "set", "--image-column", "picture", "--domain-column")
+    stored = ("--format", "png", "--size", 10, "--label-column", "digit", "--out", out)
+    assert command(*chosen, "style", *stored, "--holdout", 0.2) == 0
+    manifest = load_manifest(out)
+    assert manifest.domains == ("ink", "oil")
+    seen = Counter[str]()
+    for name in manifest.splits:
+        for sample in samples_of(out, name):
+            info = json.loads(sample["json"])
+            number = info["labels"]["digit"]
+            from srae_dist.data.images import decode_array
+
+            assert info["origin"] == f"set/train/{number}"
+            assert (decode_array(sample["png"], 10) == pixels[number]).all()
+            seen[manifest.domains[int(sample["cls"])]] += 1
+    assert seen == {"ink": 8, "oil": 4}
+
+
+def test_index(pets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert command("--folders", pets, "--out", out, "--shards", 3) == 0
+    wanted = load_manifest(out)
+    for path in (*out.glob("*.json"), *out.glob("*.safetensors")):
+        path.unlink()
+    assert command("--index", out, "--domains", "cat,dog") == 0
+    assert load_manifest(out) == wanted
+    assert command("--index", out) == 2
+    assert "--force" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--out", "x"], "Choose one source"),
+        (["--faces", "4", "--folders", "y", "--out", "x"], "--folders and --faces"),
+        (["--faces", "4"], "--out is missing"),
+        (["--faces", "4", "--label-regex", "(.)", "--out", "x"], "--label-regex does not go with"),
+        (["--folders", ".", "--image-column", "i", "--out", "x"], "--image-column does not go"),
+        (["--index", ".", "--size", "64"], "--size does not go with --index"),
+        (["--domain", "human", "--out", "x"], "'human' is not NAME=DIR"),
+        (["--faces", "4", "--limit", "photo", "--out", "x"], "'photo' is not NAME=N"),
+        (["--faces", "4", "--limit", "phto=1", "--out", "x"], "Did you mean 'photo'"),
+        (["--faces", "4", "--holdout", "0.1", "--out", "x"], "has one"),
+        (["--faces", "4", "--domains", "photo", "--out", "x"], "only the domain photo"),
+        (["--faces", "4", "--format", "gif", "--out", "x"], "jpg, png, webp"),
+        (["--folders", "nowhere", "--out", "x"], "nowhere is not a folder"),
+        (["--folders", ".", "--label-regex", "(", "--out", "x"], "no regular expression"),
+        (["--folders", ".", "--label-regex", "a", "--out", "x"], "has no group"),
+        (["--folders", ".", "--label-regex", "(a)(b)", "--out", "x"], "has 2 groups"),
+        (["--faces", "4", "--split", "../up", "--out", "x"], "split name '../up'"),
+        (["--faces", "many", "--out", "x"], "--faces"),
+    ],
+)
+def test_mistakes(
+    args: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert command(*args) == 2
+    said = capsys.readouterr().err
+    assert message in said and "Traceback" not in said
+    assert not (tmp_path / "x").exists()
+
+
+def test_as_a_module(pets: Path, tmp_path: Path) -> None:
+    line = [sys.executable, "-m", "srae_dist.shard", "--folders", pets, "--out", tmp_path / "out"]
+    root = str(Path(__file__).parents[1])
+    done = subprocess.run(
+        [str(part) for part in line],
+        env={**os.environ, "PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (0, 1)  # one line of progress
+    assert "train" in done.stdout
