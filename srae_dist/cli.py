@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from srae_dist import __version__
+from srae_dist.batch_translate import batch_translate
 from srae_dist.shard import shard
 from srae_dist.train import train
 
@@ -99,6 +100,7 @@ def keys() -> None:
 app.add_typer(recipe_app, name="recipe")
 app.command()(shard)
 app.command()(train)
+app.command()(batch_translate)
 
 
 def main() -> None:

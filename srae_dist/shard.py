@@ -5,7 +5,9 @@ One source of images (folders, a data set, the built-in faces), or shards of oth
 
 from __future__ import annotations
 
+import functools
 import re
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,8 +16,9 @@ import typer
 from srae_dist.core.errors import ExitCode, UserError
 
 if TYPE_CHECKING:
+    from srae_dist.data.publish import Written
     from srae_dist.data.records import Record, Source
-    from srae_dist.data.writer import Form, Written
+    from srae_dist.data.writer import Form
 
 _SOURCES = ("domain", "folders", "dataset", "faces", "index")
 _BELONGS = {  # option -> the sources it says something of; those not named here go with all
@@ -28,70 +31,94 @@ _BELONGS = {  # option -> the sources it says something of; those not named here
 }
 _SHOWN = 20  # bad files named on the screen; all are in the list on disk
 
+# an option in each part of the help
+_input = functools.partial(typer.Option, rich_help_panel="From where (choose one)")
+_choice = functools.partial(typer.Option, rich_help_panel="What is taken")
+_output = functools.partial(typer.Option, rich_help_panel="What is written")
+
 
 def shard(
     context: typer.Context,
     domain: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=DIR", help="Images of a domain, below DIR. Repeatable."),
+        _input(metavar="NAME=DIR", help="Images of a domain, below DIR. Repeat it."),
     ] = None,
     folders: Annotated[
-        Path | None,
-        typer.Option(metavar="ROOT", help="ROOT/{split}/{domain}/... or ROOT/{domain}/..."),
+        Path | None, _input(metavar="ROOT", help="ROOT/{split}/{domain}/... or ROOT/{domain}/...")
     ] = None,
     dataset: Annotated[
         str | None,
-        typer.Option(metavar="NAME_OR_PATH", help="A data set for the package `datasets`."),
+        _input(
+            metavar="NAME",
+            help="A data set for the package datasets: a name of the hub, or a path.",
+        ),
     ] = None,
     faces: Annotated[
-        int | None, typer.Option(metavar="N", help="Built-in faces: N to train, a tenth to test.")
+        int | None, _input(metavar="N", help="Built-in faces: N to train, a tenth to test.")
     ] = None,
     index: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Plain WebDataset shards (with .cls) to index in place."),
+        _input(metavar="DIR", help="Plain WebDataset shards (with .cls) to index in place."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the shards go.")] = None,
-    size: Annotated[int, typer.Option(min=8, max=4096, help="Pixels of the square images.")] = 64,
     split: Annotated[
-        str | None, typer.Option(help="Split to write, or to pick. [default: train, or all found]")
-    ] = None,
-    domains: Annotated[
         str | None,
-        typer.Option(metavar="A,B", help="Domains of --faces, or names of --index's numbers."),
+        _choice(
+            metavar="NAME",
+            help="Split to write, or to pick (default: train, or all that are found).",
+        ),
     ] = None,
     holdout: Annotated[
         float | None,
-        typer.Option(metavar="SHARE", help="Share for split test, by a hash of the file's name."),
+        _choice(
+            metavar="SHARE", help="Share that becomes split test, by a hash of the file's name."
+        ),
     ] = None,
     limit: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=N", help="At most N images of a domain a split. Repeatable."),
+        _choice(metavar="NAME=N", help="At most N images of a domain a split. Repeatable."),
     ] = None,
-    image_column: Annotated[str, typer.Option(help="Column of --dataset.")] = "image",
-    domain_column: Annotated[str, typer.Option(help="Column of --dataset.")] = "label",
+    domains: Annotated[
+        str | None,
+        _choice(metavar="A,B,...", help="Domains of --faces, or names for the numbers of --index."),
+    ] = None,
+    image_column: Annotated[str, _choice(metavar="NAME", help="Images of --dataset.")] = "image",
+    domain_column: Annotated[str, _choice(metavar="NAME", help="Domains of --dataset.")] = "label",
     label_column: Annotated[
-        list[str] | None, typer.Option(help="Column of --dataset kept as a label. Repeatable.")
+        list[str] | None,
+        _choice(metavar="NAME", help="Content label of --dataset to keep. Repeatable."),
     ] = None,
     label_regex: Annotated[
         str | None,
-        typer.Option(
-            metavar="REGEX", help="Labels in file names: group 1, or named groups, as in '(\\d)_'."
+        _choice(
+            metavar="REGEX",
+            help="Content label in file names: group 1, or named groups, as in '^(\\d)_'.",
         ),
     ] = None,
-    format: Annotated[str, typer.Option(help="jpg, png or webp.")] = "jpg",
-    quality: Annotated[int, typer.Option(min=1, max=100, help="Of jpg and webp.")] = 95,
+    out: Annotated[Path | None, _output(metavar="DIR", help="Where the shards go.")] = None,
+    size: Annotated[
+        int, _output(metavar="PIXELS", min=8, max=4096, help="Side of the square images.")
+    ] = 64,
+    format: Annotated[str, _output(metavar="NAME", help="jpg, png or webp.")] = "jpg",
+    quality: Annotated[int, _output(metavar="Q", min=1, max=100, help="Of jpg and webp.")] = 95,
     shards: Annotated[
         int | None,
-        typer.Option(min=1, help="Shards a split. [default: at least 64, 10,000 images each]"),
+        _output(
+            metavar="N",
+            min=1,
+            help="Shards a split (default: at least 64, 10,000 images each at most).",
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the order, of --limit and --faces.")] = 0,
-    allow_bad: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Unreadable files that are no failure.")
+    seed: Annotated[
+        int, _output(metavar="N", min=0, help="Of the order, of --limit and --faces.")
     ] = 0,
-    force: Annotated[bool, typer.Option("--force", help="Replace splits that are there.")] = False,
+    allow_bad: Annotated[
+        int, _output(metavar="N", min=0, help="Unreadable files that are no failure.")
+    ] = 0,
+    force: Annotated[bool, _output("--force", help="Replace splits that are there.")] = False,
 ) -> int:
     """Write images as shards of mixed domains, or index WebDataset shards that are there."""
     _check_options(context)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the same as Ctrl-C: sweep up first
     if index is not None:
         written, root = _index(index, domains=_names(domains), split=split, force=force), index
         return _report(root, written, allow_bad=allow_bad)
@@ -231,26 +258,30 @@ def _index(root: Path, *, domains: tuple[str, ...], split: str | None, force: bo
 
 def _report(root: Path, written: Written, *, allow_bad: int) -> int:
     """Show what was written and what could not be read; return the exit code."""
-    from srae_dist.data.writer import BAD_FILES
+    from srae_dist.data.publish import BAD_FILES
     from srae_dist.runtime import console
 
-    rows: list[tuple[object, ...]] = []
-    for name in written.splits:
-        split = written.manifest.splits[name]
+    made, rows = written.manifest, []
+    for name in sorted(written.splits, key=lambda name: (name != "train", name)):
+        split = made.splits[name]
         counts = split.counts()
-        rows += [(name, domain, counts[domain], "", "") for domain in written.manifest.domains]
+        held = ", ".join(f"{counts[domain]:,} {domain}" for domain in made.domains)
         size = sum(part.bytes for part in split.shards) / 1e6
-        rows.append((name, "all", split.samples, len(split.shards), size))
-    console.table(("split", "domain", "images", "shards", "MB"), rows, title=str(root))
+        rows.append((name, split.samples, held, len(split.shards), size))
+    side = f"{made.image_size} x {made.image_size}" if made.image_size else "mixed sizes"
+    columns = ("split", "images", "of each domain", "shards", "MB")
+    console.table(columns, rows, title=f"{root}: {side}, {made.image_format}")
     if not written.bad:
         return ExitCode.DONE
     for bad in written.bad[:_SHOWN]:
         console.warn(f"cannot read {bad.origin}: {bad.reason}")
     count = len(written.bad)
-    console.warn(f"{count} files cannot be read and were left out; all are in {root / BAD_FILES}.")
-    if count > allow_bad:
-        console.warn(f"--allow-bad {count} would accept them.")
-    return ExitCode.DONE if count <= allow_bad else ExitCode.SOME_FAILED
+    files = "1 file" if count == 1 else f"{count:,} files"
+    console.warn(f"left out {files} that cannot be read, listed in {root / BAD_FILES}.")
+    if count <= allow_bad:
+        return ExitCode.DONE
+    console.warn(f"--allow-bad {count} would accept that.")
+    return ExitCode.SOME_FAILED
 
 
 def main() -> None:

@@ -248,7 +248,7 @@ def train_from(
         TrainDisplay(
             recipe.name, start=start, steps=recipe.train.steps, shown=world.is_main
         ) as display,
-        StopRequest() as stop,
+        StopRequest(launched=world.launched) as stop,
     ):
         hooks = build_hooks(recipe, manifest, stepper, batching, display, state)
         if world.is_main:
@@ -391,8 +391,8 @@ def finish(recipe: Recipe, run_dir: Path, world: World, outcome: Outcome) -> int
     if outcome.end is End.FAULT:
         raise UserError(
             f"Step {outcome.step + 1}: {outcome.reason}. The state before it is saved in "
-            f"{run_dir}; lower train.lr, set train.precision = fp32, or raise run.patience to skip such "
-            "steps."
+            f"{run_dir}; lower train.lr, set train.precision = fp32, or raise run.patience to skip "
+            "such steps."
         )
     code = ExitCode.STOPPED if outcome.end is End.STOPPED else ExitCode.DONE
     if world.is_main:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -14,6 +15,7 @@ import pytest
 import typer
 from PIL import Image
 
+from srae_dist.data.images import decode_array
 from srae_dist.data.manifest import load_index, load_manifest
 from srae_dist.runtime.command import run
 from srae_dist.shard import shard
@@ -124,6 +126,48 @@ def test_domains_by_name_and_a_split_added(pets: Path, tmp_path: Path) -> None:
     assert load_manifest(out).splits["val"].samples == 25
 
 
+def zoo(root: Path) -> dict[str, tuple[int, int, int]]:
+    """Images of all kinds in two domains; returns the colour in the middle of each."""
+    side = (24, 24)
+    for domain in ("cat", "dog"):
+        (root / domain).mkdir(parents=True)
+    palette = Image.new("P", side, 1)
+    palette.putpalette([0, 0, 0, 200, 40, 10])
+    deep = Image.fromarray(np.full(side, 0x6499, np.uint16))
+    wide = Image.new("RGB", (60, 24), (10, 20, 30))
+    wide.paste((200, 100, 50), (24, 0, 36, 24))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    kinds = {
+        "cat/grey.png": (Image.new("L", side, 90), {}, (90, 90, 90)),
+        "cat/grey.jpeg": (Image.new("L", side, 90), {}, (90, 90, 90)),
+        "cat/palette.PNG": (palette, {}, (200, 40, 10)),
+        "cat/grey_alpha.png": (Image.new("LA", side, (90, 0)), {}, (255, 255, 255)),
+        "dog/alpha.webp": (Image.new("RGBA", side, (9, 9, 9, 0)), {}, (255, 255, 255)),
+        "dog/deep.png": (deep, {}, (0x64, 0x64, 0x64)),
+        "dog/cmyk.jpg": (Image.new("CMYK", side, (0, 255, 255, 0)), {}, (255, 0, 0)),
+        "dog/turned.jpg": (wide, {"exif": exif, "quality": 95}, (200, 100, 50)),
+    }
+    for name, (image, options, _) in kinds.items():
+        image.save(root / name, **options)
+    Image.new("RGB", side, (50, 60, 70)).save(root / "dog/misnamed.jpg", "PNG")
+    return {name: colour for name, (_, _, colour) in kinds.items()} | {
+        "dog/misnamed.jpg": (50, 60, 70)
+    }
+
+
+def test_every_kind_of_image(tmp_path: Path) -> None:
+    wanted = zoo(tmp_path / "zoo")
+    out = tmp_path / "out"
+    assert command("--folders", tmp_path / "zoo", "--size", 16, "--out", out) == 0
+    found = {}
+    for sample in samples_of(out, "train"):
+        info = json.loads(sample["json"])
+        found[info["origin"]] = tuple(decode_array(sample["jpg"], 16)[8, 8].tolist())
+        assert info["size"] == ([24, 60] if "turned" in info["origin"] else [24, 24])
+    assert found == {name: pytest.approx(colour, abs=4) for name, colour in wanted.items()}
+
+
 def test_unreadable_files(pets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (pets / "cat/empty.png").touch()
     (pets / "dog/[red].jpg").write_text("a page, not an image")
@@ -134,7 +178,7 @@ def test_unreadable_files(pets: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     said = capsys.readouterr().err
     assert "cat/empty.png: the file is empty" in said
     assert "dog/[red].jpg: not a JPEG, PNG or WEBP" in said
-    assert "3 files" in said
+    assert "left out 3 files" in said and "--allow-bad 3" in said
     assert load_manifest(out).splits["train"].samples == 25  # published all the same
     lines = [json.loads(line) for line in (out / "bad_files.jsonl").read_text().splitlines()]
     assert {line["origin"] for line in lines} == {
@@ -147,18 +191,24 @@ def test_unreadable_files(pets: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert command(*again, 3) == 0
 
 
-def test_faces(tmp_path: Path) -> None:
+def test_faces(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
-    made = ("--faces", 30, "--domains", "photo,anime", "--size", 32, "--out", out)
+    made = ("--faces", 150, "--domains", "photo,anime", "--size", 16, "--out", out)
     assert command(*made) == 0
     manifest = load_manifest(out)
     assert manifest.domains == ("photo", "anime")
     assert {name: split.counts() for name, split in manifest.splits.items()} == {
-        "train": {"photo": 15, "anime": 15},
-        "test": {"photo": 2, "anime": 1},
+        "train": {"photo": 75, "anime": 75},
+        "test": {"photo": 8, "anime": 7},
     }
-    infos = [json.loads(sample["json"]) for sample in samples_of(out, "train")]
-    assert len({json.dumps(info["factors"]) for info in infos}) == 30
+    sizes = [part.samples for part in manifest.splits["train"].shards]
+    assert len(sizes) == 64 and max(sizes) - min(sizes) <= 1
+    infos = [json.loads(s["json"]) for name in ("train", "test") for s in samples_of(out, name)]
+    assert len({json.dumps(info["factors"]) for info in infos}) == 165
+    said = capsys.readouterr().out.split()
+    assert said.index("train") < said.index("test")
+    for part in ("150", "75", "photo,", "anime", "64"):
+        assert part in said
 
 
 def test_dataset(tmp_path: Path) -> None:
@@ -185,12 +235,19 @@ def test_dataset(tmp_path: Path) -> None:
         for sample in samples_of(out, name):
             info = json.loads(sample["json"])
             number = info["labels"]["digit"]
-            from srae_dist.data.images import decode_array
-
             assert info["origin"] == f"set/train/{number}"
             assert (decode_array(sample["png"], 10) == pixels[number]).all()
             seen[manifest.domains[int(sample["cls"])]] += 1
     assert seen == {"ink": 8, "oil": 4}
+
+
+def test_image_folder_as_a_dataset(
+    pets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    out = tmp_path / "out"
+    assert command("--dataset", pets, "--out", out, "--limit", "cat=3") == 0
+    assert load_manifest(out).splits["train"].counts() == {"cat": 3, "dog": 10}
 
 
 def test_index(pets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -220,7 +277,22 @@ def test_index(pets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         (["--faces", "4", "--holdout", "0.1", "--out", "x"], "has one"),
         (["--faces", "4", "--domains", "photo", "--out", "x"], "only the domain photo"),
         (["--faces", "4", "--format", "gif", "--out", "x"], "jpg, png, webp"),
+        (["--faces", "4", "--size", "0", "--out", "x"], "--size"),
+        (["--faces", "0", "--out", "x"], "--faces 0 is fewer"),
+        (["--faces", "4", "--domains", "photo,photo", "--out", "x"], "'photo' twice"),
+        (["--faces", "4", "--limit", "photo=1", "--limit", "photo=2", "--out", "x"], "once a"),
+        (["--faces", "4", "--holdout", "5", "--out", "x"], "between 0 and 1"),
         (["--folders", "nowhere", "--out", "x"], "nowhere is not a folder"),
+        (["--folders", "empty", "--out", "x"], "empty holds no jpg, png or webp file"),
+        (["--folders", "file", "--out", "x"], "file is not a folder"),
+        (["--domain", "a=one/a", "--out", "x"], "only the domain a"),
+        (["--domain", "a=one/a", "--domain", "b=one/a", "--out", "x"], "overlap"),
+        (["--domain", "a=one/a", "--domain", "b=empty", "--out", "x"], "(domain 'b') holds no"),
+        (["--folders", "one", "--out", "x"], "only the domain a"),
+        (["--dataset", "./nowhere", "--out", "x"], "./nowhere cannot be loaded"),
+        (["--faces", "4", "--domains", "photo,anime", "--out", "file"], "file cannot be used"),
+        (["--index", "empty"], "empty holds no .tar file"),
+        (["--index", "nowhere"], "nowhere is not a folder"),
         (["--folders", ".", "--label-regex", "(", "--out", "x"], "no regular expression"),
         (["--folders", ".", "--label-regex", "a", "--out", "x"], "has no group"),
         (["--folders", ".", "--label-regex", "(a)(b)", "--out", "x"], "has 2 groups"),
@@ -236,10 +308,57 @@ def test_mistakes(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    fill(tmp_path / "one", "a", 1)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
     assert command(*args) == 2
     said = capsys.readouterr().err
     assert message in said and "Traceback" not in said
     assert not (tmp_path / "x").exists()
+
+
+def test_what_may_not_be_read_or_written(
+    pets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (pets / "cat/0_0000.png").chmod(0)
+    if os.access(pets / "cat/0_0000.png", os.R_OK):
+        pytest.skip("this user may do anything, or the system has no such modes")
+    assert command("--folders", pets, "--out", tmp_path / "out") == 1
+    assert "cat/0_0000.png: Permission denied" in capsys.readouterr().err
+    (pets / "dog").chmod(0)
+    assert command("--folders", pets, "--out", tmp_path / "more") == 2
+    assert "dog cannot be listed: Permission denied" in capsys.readouterr().err
+    (pets / "dog").chmod(0o700)
+    tmp_path.chmod(0o500)
+    assert command("--folders", pets, "--out", tmp_path / "other") == 2
+    assert "other cannot be used: Permission denied" in capsys.readouterr().err
+    tmp_path.chmod(0o700)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_by_a_signal_nothing_is_published_and_the_next_run_works(
+    number: signal.Signals,
+    pets: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from srae_dist.data import writer
+
+    out, encode = tmp_path / "out", writer.images.encode
+
+    def interrupt(*args: object, **options: object) -> bytes:
+        assert {path.name for path in out.iterdir()} == {".lock", ".partial"}
+        signal.raise_signal(number)
+        raise AssertionError("unreachable")
+
+    monkeypatch.setattr(writer.images, "encode", interrupt)
+    assert command("--folders", pets, "--out", out) == 75
+    assert [path.name for path in out.iterdir()] == [".lock"]
+    assert capsys.readouterr().err.endswith("stopped.\n")
+    monkeypatch.setattr(writer.images, "encode", encode)
+    assert command("--folders", pets, "--out", out) == 0
 
 
 def test_as_a_module(pets: Path, tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def make_loader(
 
 @atexit.register
 def _close_all() -> None:
-    """Stop workers before ``multiprocessing`` does, whose SIGTERM they would outlive for a while."""
+    """Stop workers at exit; ``multiprocessing`` would, but they outlive its SIGTERM for a while."""
     for batches in list(_open):
         batches.close()
 
@@ -174,7 +174,7 @@ def _context() -> BaseContext:
 
 @contextlib.contextmanager
 def _signals_held_back() -> Iterator[None]:
-    """Have processes born inside block SIGINT and SIGTERM until ``_prepare_worker`` lets them in."""
+    """Have processes born inside block SIGINT and SIGTERM until ``_prepare_worker``."""
     if sys.platform == "win32":
         yield
         return
@@ -187,7 +187,7 @@ def _signals_held_back() -> Iterator[None]:
 
 
 def _prepare_worker(worker: int) -> None:
-    """Leave it to the main process what Ctrl-C means, and SIGTERM, for a while; but die with it.
+    """Leave it to the main process what Ctrl-C and SIGTERM mean, but die with it.
 
     Terminals and launchers signal whole process groups, and the main process needs its workers
     until the step is finished.

@@ -22,8 +22,8 @@ from srae_dist.data.folders import SPLIT_NAMES
 from srae_dist.data.images import MAX_BYTES, read_size
 from srae_dist.data.images import SUFFIXES as IMAGE_SUFFIXES
 from srae_dist.data.manifest import MANIFEST, Index, Manifest, Shard, Split, load_manifest
+from srae_dist.data.publish import Bad, Written, list_bad, publish, save_split_index, workplace
 from srae_dist.data.records import TRAIN, check_split
-from srae_dist.data.writer import Bad, Written, list_bad, publish, save_split_index, workplace
 
 SUFFIXES = frozenset((*IMAGE_SUFFIXES, "cls", "json"))
 

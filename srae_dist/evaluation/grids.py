@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 GAP = 2  # pixels between images
 AIR = 6  # more pixels above a new group of rows
 CAPTION = 128  # pixels of the caption column
-CELL = 96  # smallest shown size of an image; smaller ones are enlarged by a whole factor
+CELL = 96  # pixels that small images are enlarged to, about: by a whole factor
 BACKGROUND, INK, FAINT = (255, 255, 255), (30, 30, 30), (120, 120, 120)
 
 

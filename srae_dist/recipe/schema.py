@@ -70,9 +70,9 @@ class Data(Section):
 class Model(Section):
     """Layers and widths of the auto-encoder and the discriminators."""
 
-    code_size: Annotated[int, Field(ge=2, le=32)] = 8
+    code_size: Annotated[int, Field(ge=2, le=32)] = 4
     """a = b: height and width of the code maps; the image size is this times a power of two."""
-    content_channels: Positive = 32
+    content_channels: Positive = 64
     """k: channels of the content code."""
     domain_channels: Positive = 16
     """j: numbers of the domain code."""

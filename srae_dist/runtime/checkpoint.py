@@ -62,9 +62,8 @@ def save(
     if final.exists() and is_whole(final):
         return final
     temporary = root / f".{final.name}.partial"
-    for stale in (temporary, final):  # left by a kill: never whole
-        if stale.exists():
-            atomic.remove_folder(stale)
+    for stale in (*root.glob(".step-*"), final):  # left by a kill: never whole
+        atomic.remove_folder(stale)
     temporary.mkdir(parents=True)
     header = {METADATA_KEY: json.dumps(metadata, sort_keys=True)}
     for name, group in tensors.items():

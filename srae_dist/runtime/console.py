@@ -88,16 +88,23 @@ def _bar(total: int, label: str) -> Iterator[Advance]:
         BarColumn,
         MofNCompleteColumn,
         Progress,
-        TaskProgressColumn,
+        ProgressColumn,
+        Task,
         TextColumn,
         TimeRemainingColumn,
     )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text(f"{speed:,.0f}/s" if speed else "", style="progress.data.speed")
 
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TaskProgressColumn(show_speed=True),
+        Rate(),
         TimeRemainingColumn(elapsed_when_finished=True),
     )
     with Progress(*columns, console=err) as bar:
@@ -119,8 +126,9 @@ def _lines(total: int, label: str) -> Iterator[Advance]:
             say()
 
     def say() -> None:
-        rate = done / max(time.monotonic() - start, 1e-9)
-        err.print(f"{label}: {done:,} of {total:,}, {rate:,.0f}/s", soft_wrap=True)
+        took = time.monotonic() - start
+        rate = f", {done / took:,.0f}/s" if took >= 1.0 else ""  # of less it says nothing
+        err.print(f"{label}: {done:,} of {total:,}{rate}", soft_wrap=True)
 
     yield advance
     say()

@@ -7,6 +7,7 @@ The recipe owns the numbers (global batch, precision, seed), the launch file own
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import torch
     from accelerate import Accelerator
 
+_LAUNCHER = re.compile(r"accelerate|torchrun|torch\.distributed")
 _ACCELERATE_NAMES = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
 
@@ -32,6 +34,7 @@ class World:
     device: torch.device
     visible_gpus: int
     threads: int
+    launched: bool  # the parent process is accelerate's or torch's launcher
 
     @property
     def is_main(self) -> bool:
@@ -40,10 +43,9 @@ class World:
 
     def describe(self) -> str:
         """One line on ranks, machines and device, with a hint where GPUs lie idle."""
-        ranks = f"{self.size} rank{'s' * (self.size > 1)}"
-        machines = f"{self.machines} machine{'s' * (self.machines > 1)}"
+        ranks, machines = _count(self.size, "rank"), _count(self.machines, "machine")
         where = f"{self.device.type}" + (
-            f", {self.threads} threads each" if self.device.type == "cpu" else ""
+            f", {_count(self.threads, 'thread')} each" if self.device.type == "cpu" else ""
         )
         hint = ""
         if self.device.type == "cuda" and self.visible_gpus > self.local_size:
@@ -83,7 +85,8 @@ def join_world(threads: int | None = None) -> World:
             "distributed_type in the launch file (docs/launch/ has working ones)."
         )
     local_size = int(os.environ.get("LOCAL_WORLD_SIZE", state.num_processes))
-    _check_promise(state.num_processes, _parent_command())
+    parent = _parent_command()
+    _check_promise(state.num_processes, parent)
     if threads is None:
         threads = max(1, available_cores() // max(1, local_size))
     if state.device.type == "cpu":
@@ -96,6 +99,7 @@ def join_world(threads: int | None = None) -> World:
         device=state.device,
         visible_gpus=torch.cuda.device_count() if torch.cuda.is_available() else 0,
         threads=threads,
+        launched=any(_LAUNCHER.search(word) for word in parent),
     )
 
 
@@ -169,6 +173,10 @@ def make_accelerator(
             DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
         ],
     )
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'s' * (number != 1)}"
 
 
 def _parent_command() -> list[str]:

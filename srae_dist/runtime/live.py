@@ -64,13 +64,15 @@ class TrainDisplay:
     def _panel(self, step: int, values: Mapping[str, float]) -> Group:
         head = Table.grid(padding=(0, 1))
         bar = ProgressBar(total=self._steps, completed=step, width=30)
+        speed, *losses = rows(values)
         head.add_row(
             Text(self._name, style="bold"),
             bar,
             f"step {step:,}/{self._steps:,}",
             Text(f"{self._left(step)} left", style="cyan"),
+            " · ".join(speed),
         )
-        return Group(head, Text(f"  {summary(values)}", style="dim"))
+        return Group(head, *(Text("  " + "   ".join(row), style="dim") for row in losses))
 
     def _left(self, step: int) -> str:
         done = max(1, step - self._start)
@@ -80,16 +82,24 @@ class TrainDisplay:
 
 def summary(values: Mapping[str, float]) -> str:
     """One line of everything worth watching."""
-    parts = [f"{values['images_per_s']:.0f} img/s", f"data wait {values['data_wait']:.1%}"]
-    parts += [f"{name} {values[name]:.4f}" for name in LOSSES if name in values]
-    parts.append(f"confusion {values['confusion']:+.3f}")
-    for q in ("c", "d"):
-        if f"discriminator_{q}" in values:
-            parts.append(
-                f"q_{q} {values[f'discriminator_{q}']:.3f} (accuracy "
-                f"{values[f'q_{q}_accuracy']:.0%}, entropy {values[f'q_{q}_entropy']:.0%} of max)"
+    return ", ".join(part for row in rows(values) for part in row)
+
+
+def rows(values: Mapping[str, float]) -> list[list[str]]:
+    """Speed, losses, and a row per discriminator."""
+    table = [
+        [f"{values['images_per_s']:.0f} img/s", f"data wait {values['data_wait']:.1%}"],
+        [f"{name} {values[name]:.4f}" for name in LOSSES if name in values],
+    ]
+    table[1].append(f"sigma c {values['sigma_c']:.3f} d {values['sigma_d']:.3f}")
+    for q, term in (("c", "confusion"), ("d", "domain")):
+        if term in values:
+            table.append(
+                [
+                    f"{term} {values[term]:+.3f}",
+                    f"q_{q} {values[f'discriminator_{q}']:.3f} (accuracy "
+                    f"{values[f'q_{q}_accuracy']:.0%}, entropy "
+                    f"{values[f'q_{q}_entropy']:.0%} of max)",
+                ]
             )
-    if "domain" in values:
-        parts.append(f"domain {values['domain']:.3f}")
-    parts.append(f"sigma c {values['sigma_c']:.3f} d {values['sigma_d']:.3f}")
-    return ", ".join(parts)
+    return table

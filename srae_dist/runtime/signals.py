@@ -1,8 +1,8 @@
 """Stopping on request: finish the step, save, say how to resume.
 
 The first SIGINT, SIGTERM or SIGUSR1 asks; a second Ctrl-C stops at once; a second SIGTERM changes
-nothing. A rank whose parent has died (a launcher killed from outside) asks as well, since nobody
-would ever stop it.
+nothing. A rank whose launcher has died (killed from outside) asks as well, since nobody would ever
+stop it; a run whose shell has gone (``nohup``, a closed terminal) is its user's wish and goes on.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ _NAMES = ("SIGINT", "SIGTERM", "SIGUSR1")  # those the platform has
 class StopRequest:
     """A context in which signals are remembered; ``requested`` says so between steps."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, launched: bool) -> None:
+        """``launched``: the parent process is a launcher, whose death ends the run."""
         self._reason: str | None = None
         self._previous: dict[int, Any] = {}
-        self._parent = os.getppid()
+        self._launcher = os.getppid() if launched else None
 
     def __enter__(self) -> StopRequest:
         for name in _NAMES:
@@ -42,7 +43,8 @@ class StopRequest:
     @property
     def reason(self) -> str | None:
         """Why to stop, or None."""
-        if self._reason is None and os.getppid() != self._parent:
+        orphaned = self._launcher is not None and os.getppid() != self._launcher
+        if self._reason is None and orphaned:
             self._reason = "the launcher died"
         return self._reason
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +20,6 @@ from srae_dist.data.manifest import MANIFEST, Index, Manifest, load_index, load_
 from srae_dist.data.reader import LARGEST, read_shard, take
 from srae_dist.data.sources import read_file
 from srae_dist.translation.naming import safe_key
-
-Kind = Literal["folder", "shards"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,33 +49,10 @@ class Item:
     info: Mapping[str, Any] = field(default_factory=dict)  # what its .json says
 
 
-class Images(Protocol):
-    """A folder or shards: known by names, read when asked."""
-
-    kind: Kind
-    root: Path
-    digest: str  # of all names, in their order
-    notes: Sequence[str]  # what a user should know of what was found
-
-    def __len__(self) -> int: ...
-
-    def name(self, place: int) -> str:
-        """Return what messages call an image."""
-        ...
-
-    def data(self, place: int) -> bytes:
-        """Return an image file's bytes, or raise a SampleError; from any thread."""
-        ...
-
-    def read(self, unit: Unit) -> Iterator[Item]:
-        """Yield the images of a unit, in order, each readable or not."""
-        ...
-
-
 class FolderImages:
     """The images below a folder, by relative path."""
 
-    kind: Kind = "folder"
+    kind: Literal["folder"] = "folder"
 
     def __init__(self, root: Path, *, domain: str | None = None) -> None:
         """List the folder; if some images lie in a folder named as ``domain``, only those.
@@ -88,7 +64,7 @@ class FolderImages:
         inside = [p for p in listing.images if domain in p.parts[:-1]]
         self.root = root
         self.paths = [str(path) for path in inside or listing.images]
-        self.domain = domain
+        self.domain, self.has_domain_folder = domain, bool(inside)
         self.digest = _digest(self.paths)
         self.notes = [f"{root}: {describe(listing.ignored)}."] if listing.ignored else []
         if not self.paths:
@@ -117,11 +93,9 @@ class FolderImages:
 class ShardImages:
     """The samples of one or all splits of a shard folder, by key."""
 
-    kind: Kind = "shards"
+    kind: Literal["shards"] = "shards"
 
-    def __init__(
-        self, root: Path, *, split: str | None = None, domain: str | None = None
-    ) -> None:
+    def __init__(self, root: Path, *, split: str | None = None, domain: str | None = None) -> None:
         """Read manifest and index; ``domain`` picks its samples.
 
         Raises:
@@ -143,7 +117,9 @@ class ShardImages:
             for part in _parts(root, self.manifest, name, domain)
             if len(part.wanted)
         ]
-        self._starts = np.cumsum([0] + [len(part.wanted) for part in self.parts]).tolist()
+        self._starts: list[int] = np.cumsum(
+            [0] + [len(part.wanted) for part in self.parts]
+        ).tolist()
         if not self.parts:
             raise UserError(f"{root} holds no sample of what was asked for.")
         entries = [self.manifest.splits[name] for name in self.splits]
@@ -154,9 +130,10 @@ class ShardImages:
 
     def units(self) -> list[Unit]:
         """Return a unit for each shard that has wanted samples."""
+        bounds = itertools.pairwise(self._starts)
         return [
-            Unit(number, *self._starts[number : number + 2], part.split, part.path.name)
-            for number, part in enumerate(self.parts)
+            Unit(number, start, stop, part.split, part.path.name)
+            for number, (part, (start, stop)) in enumerate(zip(self.parts, bounds, strict=True))
         ]
 
     def key(self, place: int) -> str:
@@ -208,9 +185,7 @@ class ShardImages:
     def _item(
         self, unit: Unit, place: int, image: bytes | SampleError, info: Mapping[str, Any]
     ) -> Item:
-        return Item(
-            unit, place, self.name(place), self.key(place), self.domain(place), image, info
-        )
+        return Item(unit, place, self.name(place), self.key(place), self.domain(place), image, info)
 
     def _find(self, place: int) -> tuple[_Part, int]:
         number = bisect_right(self._starts, place) - 1
@@ -218,11 +193,15 @@ class ShardImages:
         return part, int(part.wanted[place - self._starts[number]])
 
 
+Images = FolderImages | ShardImages
+
+
 def open_images(root: Path, *, split: str | None = None, domain: str | None = None) -> Images:
-    """Open a folder of images, or of shards if it has a manifest of ours.
+    """Open a folder of images, or of shards if it has a manifest of ours; ``split`` says nothing of
+    images.
 
     Raises:
-        UserError: there are no images, or ``split`` is asked of a folder.
+        UserError: there are no images, or not of this split or domain.
     """
     if _is_shards(root):
         return ShardImages(root, split=split, domain=domain)

@@ -62,7 +62,8 @@ def look(out: Path, job: Mapping[str, Any], *, force: bool) -> State:
     """
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file; choose a folder for --out.")
-    unfinished, finished = _read(out / PARTIAL / _JOB), _read(out / SUMMARY)
+    finished = _read(out / SUMMARY)
+    unfinished = _read(out / PARTIAL / _JOB) if any(_units(out).glob("*.json")) else None
     if finished is not None and finished.get("job") == job:
         return State.OTHER if force else State.FINISHED
     if unfinished == job:
@@ -98,7 +99,7 @@ def begin(out: Path, job: Mapping[str, Any], state: State) -> None:
         atomic.write_json(out / PARTIAL / _JOB, dict(job))
 
 
-def finished(out: Path) -> Mapping[str, Any]:
+def read_summary(out: Path) -> Mapping[str, Any]:
     """Return the summary of a finished translation."""
     return _read(out / SUMMARY) or {}
 
@@ -107,7 +108,7 @@ class Progress:
     """The records of the units that are done."""
 
     def __init__(self, out: Path) -> None:
-        self._folder = out / PARTIAL / "units"
+        self._folder = _units(out)
 
     def todo(self, units: Sequence[Unit]) -> list[Unit]:
         """Return the units without a record."""
@@ -138,7 +139,12 @@ class Total:
 
 
 def conclude(
-    out: Path, job: Mapping[str, Any], records: Iterator[Record], *, shown: int
+    out: Path,
+    job: Mapping[str, Any],
+    records: Iterator[Record],
+    *,
+    facts: Mapping[str, Any],
+    shown: int,
 ) -> Total:
     """Write the provenance of all images, the list of failures and, last, the summary."""
     translated = 0
@@ -157,6 +163,7 @@ def conclude(
         "format": FORMAT,
         "version": 1,
         "job": dict(job),
+        **facts,
         "images": translated + len(failed),
         "translated": translated,
         "failed": len(failed),
@@ -202,6 +209,10 @@ def _flat(value: Mapping[str, Any]) -> dict[str, Any]:
         else:
             flat[name] = item
     return flat
+
+
+def _units(out: Path) -> Path:
+    return out / PARTIAL / "units"
 
 
 def _read(path: Path) -> dict[str, Any] | None:

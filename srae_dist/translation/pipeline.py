@@ -28,7 +28,8 @@ from srae_dist.translation.codes import DomainCodes, Lent
 from srae_dist.translation.inputs import Item
 from srae_dist.translation.translator import Translator
 
-In, Out = TypeVar("In"), TypeVar("Out")
+In = TypeVar("In")
+Out = TypeVar("Out")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from pydantic import ValidationError
 from torch import Tensor
 
@@ -45,13 +45,20 @@ class Translator:
         recipe: dict[str, Any],
         device: torch.device,
     ) -> None:
-        self.autoencoder = autoencoder.to(device, memory_format=torch.channels_last).eval()
-        self.mean_codes = mean_codes.to(device)
+        self.autoencoder = autoencoder.eval()
+        self.mean_codes = mean_codes
         self.domains = tuple(domains)
         self.image_size = image_size
         self.step = step
         self.recipe = recipe
+        self.to(device)
+
+    def to(self, device: torch.device) -> Translator:
+        """Move the model to another device."""
+        self.autoencoder.to(device).to(memory_format=torch.channels_last)
+        self.mean_codes = self.mean_codes.to(device)
         self.device = device
+        return self
 
     def domain_index(self, name: str) -> int:
         """Number of a domain.
@@ -119,8 +126,8 @@ class Translator:
         if isinstance(images, (list, tuple)):
             if not images:
                 raise UserError("There is no image to encode.")
-            squares = [resize_square(image.convert("RGB"), self.image_size) for image in images]
-            images = np.stack([np.asarray(square) for square in squares])
+            upright = map(ImageOps.exif_transpose, images)
+            images = np.stack([resize_square(image, self.image_size) for image in upright])
         batch = torch.as_tensor(images).to(self.device)
         size = self.image_size
         if batch.dtype == torch.uint8 and batch.shape[1:] == (size, size, 3):
@@ -128,7 +135,8 @@ class Translator:
         elif not batch.is_floating_point() or batch.shape[1:] != (3, size, size):
             raise UserError(
                 f"Images of type {batch.dtype} and shape {tuple(batch.shape)} do not fit: give "
-                f"uint8 (N, {size}, {size}, 3), float (N, 3, {size}, {size}) in [-1, 1], or PIL images."
+                f"uint8 (N, {size}, {size}, 3), float (N, 3, {size}, {size}) in [-1, 1], "
+                "or PIL images."
             )
         return batch.to(torch.float32, memory_format=torch.channels_last)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Generator
 
@@ -138,6 +140,29 @@ def test_a_killed_worker_is_reported_with_what_to_do(tiny):
     worker.kill()
     with pytest.raises(UserError, match=r"loader process died .* lower data\.workers"):
         list(loader)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+@pytest.mark.parametrize("end", ["os.kill(os.getpid(), 9)", "raise SystemExit"])
+def test_nothing_is_left_of_a_main_process_that_ends_early(tiny, end):
+    program = f"""
+import os, pathlib
+from srae_dist.data.loader import make_loader
+loader = make_loader(
+    pathlib.Path({str(tiny.root)!r}), split="train", seed=0, global_batch=2, balance="natural",
+    lanes=None, window=4, rank=0, world=1, micro_batch=1, start_step=0, stop_step=1000,
+    workers=1, pin=False,
+)
+next(loader)
+print("begun", flush=True)
+{end}
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    # returns when the last process that holds the output is gone, and well before GRACE
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, timeout=25
+    )
+    assert done.stdout == b"begun\n"
 
 
 def load_with_worker(tiny: Tiny):

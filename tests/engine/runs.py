@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 TINY = {
     "data.window": 16,
     "data.workers": 0,
+    "model.code_size": 4,
     "model.width": 8,
     "model.max_width": 16,
     "model.content_channels": 4,

@@ -1,7 +1,7 @@
 """The golden loss curve: thirty steps of a tiny run, fp32, one thread.
 
-Any change of model, objective, order, noise, optimizer or schedule shows here. To accept one on purpose:
-``python -m tests.engine.test_golden`` rewrites the curve; say why in the commit message.
+Any change of model, objective, order, noise, optimizer or schedule shows here. To accept one on
+purpose: ``python -m tests.engine.test_golden`` rewrites the curve; say why in the commit message.
 """
 
 from __future__ import annotations

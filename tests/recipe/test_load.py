@@ -113,7 +113,7 @@ def test_windows_byte_order_mark_and_line_ends(tmp_path: Path) -> None:
         ("[train]\nbetas = [0.9]\n", ("train.betas = [0.9]", "a list of 2 finite numbers")),
         ("[train]\nbetas = [0.9, 1.0]\n", ("train.betas = [0.9, 1.0]", "below 1")),
         ('[perceptual]\nlayers = "relu1_2"\n', ('perceptual.layers = "relu', "a list of texts")),
-        ('[data]\nimage_size = 48\n', ("data.image_size = 48 is not", "model.code_size = 8")),
+        ('[data]\nimage_size = 48\n', ("data.image_size = 48 is not", "model.code_size = 4")),
         ('[data]\ndomains = ["a"]\n', ("data.domains", "at least two", "mine.toml:2")),
         ("[model]\nmax_width = 8\n", ("model.max_width = 8", "model.width from default")),
         ("[perceptual]\nlayers = []\n", ("perceptual.layers", "at least one")),

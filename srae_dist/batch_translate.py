@@ -1,0 +1,615 @@
+"""Translate a folder of images, or shards: `srae-dist batch-translate`, or on many ranks
+`accelerate launch -m srae_dist.batch_translate`.
+
+Running the same command again goes on with what is not done yet.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from srae_dist import __version__
+from srae_dist.core.errors import ExitCode, SampleError, SraeError, UserError
+
+if TYPE_CHECKING:
+    import torch
+
+    from srae_dist.runtime.launch import World
+    from srae_dist.runtime.signals import StopRequest
+    from srae_dist.translation.agreement import Agreement
+    from srae_dist.translation.codes import DomainCodes
+    from srae_dist.translation.inputs import Images, Item, Unit
+    from srae_dist.translation.job import Progress, State, Total
+    from srae_dist.translation.outputs import Output
+    from srae_dist.translation.pipeline import Machine, Work
+    from srae_dist.translation.translator import Translator
+
+_SHOWN = 20  # failures named on the screen; all are in the list on disk
+_MOST_THREADS = 16  # of one rank's codecs
+_FOLDER_SPLIT = "train"  # what the shards of a folder are named, as `srae-dist shard` does
+
+
+class OutKind(StrEnum):
+    """What is written."""
+
+    FOLDER = "folder"
+    SHARDS = "shards"
+
+
+class Format(StrEnum):
+    """How images are stored."""
+
+    PNG = "png"
+    JPG = "jpg"
+    WEBP = "webp"
+
+
+class Precision(StrEnum):
+    """What the model computes in."""
+
+    AUTO = "auto"
+    BF16 = "bf16"
+    FP32 = "fp32"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The command line."""
+
+    source: Path  # INPUT
+    to: str
+    out: Path
+    from_: str | None
+    reference: Path | None
+    references: Path | None
+    split: str | None
+    out_kind: str | None
+    format: str
+    quality: int
+    size: int | None
+    batch: int
+    precision: str
+    sample: bool
+    seed: int
+    device: str | None
+    allow_bad: int
+    force: bool
+
+
+def batch_translate(
+    checkpoint: Annotated[
+        Path, typer.Argument(help="A run folder, a checkpoint folder or an ema.safetensors file.")
+    ],
+    input: Annotated[
+        Path, typer.Argument(help="A folder of images (all below it), or a shard folder.")
+    ],
+    to: Annotated[str, typer.Option(metavar="DOMAIN", help="Domain to translate to.")],
+    out: Annotated[Path, typer.Option(metavar="OUT", help="Where the translations go.")],
+    from_: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="DOMAIN",
+            help="Translate only this domain: its samples of shards; of a folder, what lies in "
+            "folders of that name, if any do. [default: all images]",
+        ),
+    ] = None,
+    reference: Annotated[
+        Path | None, typer.Option(metavar="IMAGE", help="Image that lends all its domain code.")
+    ] = None,
+    references: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Images or shards; each image gets the domain code of one drawn from them. "
+            "[default: the mean code of the domain]",
+        ),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="Split of shards to translate; of a folder's shards, their name."),
+    ] = None,
+    out_kind: Annotated[
+        OutKind | None, typer.Option(help="What to write. [default: what INPUT is]")
+    ] = None,
+    format: Annotated[Format, typer.Option(help="Image format.")] = Format.PNG,
+    quality: Annotated[int, typer.Option(min=1, max=100, help="Of jpg and webp.")] = 95,
+    size: Annotated[
+        int | None,
+        typer.Option(min=8, max=4096, help="Pixels of the square output. [default: the model's]"),
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, max=65536, help="Images at a time.")] = 64,
+    precision: Annotated[
+        Precision, typer.Option(help="auto is bf16 where the hardware has it.")
+    ] = Precision.AUTO,
+    sample: Annotated[
+        bool, typer.Option("--sample", help="Draw content codes instead of taking their means.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Of --references and --sample.")] = 0,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, cuda:1, mps. [default: the rank's own]")
+    ] = None,
+    allow_bad: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Unreadable images that are no failure.")
+    ] = 0,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace another translation in OUT, or join its files.")
+    ] = False,
+) -> int:
+    """Translate a folder of images, or shards, to another domain; the same command resumes it."""
+    options = Options(
+        source=input,
+        to=to,
+        out=out,
+        from_=from_,
+        reference=reference,
+        references=references,
+        split=split,
+        out_kind=out_kind.value if out_kind else None,
+        format=format.value,
+        quality=quality,
+        size=size,
+        batch=batch,
+        precision=precision.value,
+        sample=sample,
+        seed=seed,
+        device=device,
+        allow_bad=allow_bad,
+        force=force,
+    )
+    check_places(options)
+
+    from srae_dist.runtime import checkpoint as checkpoints
+    from srae_dist.translation.translator import load
+
+    file = checkpoints.resolve(checkpoint)
+    translator = load(file, device="cpu")
+    translator.domain_index(to)
+    inputs, references_found = open_inputs(options, translator)
+
+    from srae_dist.runtime.launch import join_world
+
+    world = join_world()
+    translator.to(find_device(device, world))
+    return translate_all(options, file, translator, inputs, references_found, world)
+
+
+def check_places(options: Options) -> None:
+    """Refuse what would read its own output, and options that contradict each other.
+
+    Raises:
+        UserError: OUT and an input lie in one another, or two sources of domain codes are given.
+    """
+    if options.reference is not None and options.references is not None:
+        raise UserError("--reference and --references exclude each other; leave one out.")
+    out = options.out.resolve()
+    for name, place in (("INPUT", options.source), ("--references", options.references)):
+        if place is None:
+            continue
+        if not place.is_dir():
+            what = "is a file, but must be a folder" if place.exists() else "does not exist"
+            raise UserError(f"{name} {place} {what}; give a folder of images, or of shards.")
+        path = place.resolve()
+        if out.is_relative_to(path) or path.is_relative_to(out):
+            raise UserError(
+                f"--out {options.out} and {name} {place} lie in one another; choose another --out."
+            )
+
+
+def open_inputs(options: Options, translator: Translator) -> tuple[Images, Images | None]:
+    """List the images to translate, and the references.
+
+    Raises:
+        UserError: there are none, or a split or domain is unknown.
+    """
+    from srae_dist.data.records import check_split
+    from srae_dist.translation.inputs import FolderImages, open_images
+
+    inputs = open_images(options.source, split=options.split, domain=options.from_)
+    if isinstance(inputs, FolderImages):
+        if options.from_ is not None and not inputs.has_domain_folder:
+            translator.domain_index(options.from_)
+        if options.split is not None:
+            if options.out_kind != OutKind.SHARDS.value:
+                raise UserError(
+                    f"--split picks samples of shards, but {options.source} is a folder of images; "
+                    "leave it out, or give the split's own folder as INPUT."
+                )
+            check_split(options.split)
+    if options.references is None:
+        return inputs, None
+    return inputs, open_images(options.references, domain=options.to)
+
+
+def find_device(name: str | None, world: World) -> torch.device:
+    """Return the device to compute on.
+
+    Raises:
+        UserError: there is no such device here.
+    """
+    import torch
+
+    if name is None:
+        return world.device
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise UserError(f"--device {name} is not a device of this machine; try cpu.") from None
+    return device
+
+
+def translate_all(
+    options: Options,
+    file: Path,
+    translator: Translator,
+    inputs: Images,
+    references: Images | None,
+    world: World,
+) -> int:
+    """Translate what is not done yet, on all ranks; return the exit code."""
+    from srae_dist.runtime.launch import choose_precision
+    from srae_dist.translation.agreement import Agreement
+    from srae_dist.translation.job import PARTIAL, State
+
+    precision = choose_precision(options.precision, translator.device)
+    facts = {"checkpoint": str(file), "step": translator.step, "to": options.to}
+    job = describe_job(options, file, translator, inputs, references, precision)
+    output = build_output(options, translator, inputs, facts)
+    machine = build_machine(options, translator, references, output, precision)
+    agreement = Agreement(world.size)
+    try:
+        with contextlib.ExitStack() as stack:
+            state = State.NEW
+            try:
+                if world.is_main:
+                    state = claim(options, job, stack)
+            except SraeError:
+                agreement.any(True)
+                raise
+            if agreement.any(state is State.FINISHED):
+                return say_finished(options) if world.is_main else ExitCode.DONE
+            if world.is_main:
+                introduce(options, file, job, inputs, world, resumes=state is State.UNFINISHED)
+            code = work(options, machine, output, inputs, job, facts, world, agreement)
+    finally:
+        agreement.close()
+    if world.is_main and code in (ExitCode.DONE, ExitCode.SOME_FAILED):
+        shutil.rmtree(options.out / PARTIAL, ignore_errors=True)
+    return code
+
+
+def claim(options: Options, job: dict[str, Any], stack: contextlib.ExitStack) -> State:
+    """Lock OUT and make it ready, unless the job is finished.
+
+    Raises:
+        UserError: OUT holds something else, or is in use.
+    """
+    from srae_dist.runtime.lock import locked
+    from srae_dist.translation.job import PARTIAL, State, begin, look
+
+    state = look(options.out, job, force=options.force)
+    if state is not State.FINISHED:
+        stack.enter_context(locked(options.out / PARTIAL))
+        state = look(options.out, job, force=options.force)  # nobody changes it from here on
+        with writing(options.out):
+            begin(options.out, job, state)
+    return state
+
+
+def describe_job(
+    options: Options,
+    file: Path,
+    translator: Translator,
+    inputs: Images,
+    references: Images | None,
+    precision: str,
+) -> dict[str, Any]:
+    """Return everything that the translations depend on, as JSON."""
+    from srae_dist.core.atomic import sha256_file
+
+    code: dict[str, Any] = {"kind": "mean"}
+    if options.reference is not None and options.reference.is_file():
+        code = {"kind": "reference", "sha256": sha256_file(options.reference)}
+    if references is not None:
+        path = str(references.root.resolve())
+        code = {"kind": "references", "path": path, "digest": references.digest}
+    return {
+        "checkpoint": {"step": translator.step, "sha256": sha256_file(file)},
+        "input": {
+            "path": str(inputs.root.resolve()),
+            "kind": inputs.kind,
+            "images": len(inputs),
+            "digest": inputs.digest,
+        },
+        "output": {
+            "kind": options.out_kind or inputs.kind,
+            "format": options.format,
+            "quality": options.quality if options.format != Format.PNG.value else None,
+            "size": options.size or translator.image_size,
+        },
+        "from": options.from_,
+        "to": options.to,
+        "domains": list(translator.domains),
+        "split": options.split,
+        "code": code,
+        "sample": options.sample,
+        "seed": options.seed,
+        "batch": options.batch,
+        "precision": precision,
+    }
+
+
+def build_output(
+    options: Options, translator: Translator, inputs: Images, facts: dict[str, Any]
+) -> Output:
+    """Choose what writes the translations."""
+    from srae_dist.data.writer import Form
+    from srae_dist.translation.outputs import FolderOutput, ShardOutput
+
+    form = Form(options.size or translator.image_size, options.format, options.quality)
+    if (options.out_kind or inputs.kind) == OutKind.FOLDER.value:
+        return FolderOutput(options.out, inputs, form, batch=options.batch, facts=facts)
+    return ShardOutput(
+        options.out,
+        inputs,
+        form,
+        split=options.split or _FOLDER_SPLIT,
+        domains=translator.domains,
+        target=translator.domain_index(options.to),
+        facts=facts,
+    )
+
+
+def build_machine(
+    options: Options,
+    translator: Translator,
+    references: Images | None,
+    output: Output,
+    precision: str,
+) -> Machine:
+    """Join model, domain codes and output."""
+    from srae_dist.translation.codes import DrawnReferences, FixedCode
+    from srae_dist.translation.pipeline import Machine
+
+    codes: DomainCodes
+    if references is not None:
+        codes = DrawnReferences(translator, references, seed=options.seed)
+    elif options.reference is not None:
+        codes = FixedCode(encode_reference(translator, options.reference), str(options.reference))
+    else:
+        codes = FixedCode(translator.mean_codes[translator.domain_index(options.to)], "mean")
+    return Machine(
+        translator,
+        codes,
+        output.encode,
+        size=options.size or translator.image_size,
+        batch=options.batch,
+        bf16=precision == Precision.BF16.value,
+        sample_seed=options.seed if options.sample else None,
+    )
+
+
+def encode_reference(translator: Translator, path: Path) -> torch.Tensor:
+    """Return the domain code of an image file.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    from srae_dist.data.images import decode
+    from srae_dist.data.sources import read_file
+
+    try:
+        image = decode(read_file(path))
+    except SampleError as error:
+        raise UserError(f"--reference {path} cannot be read: {error}; give another.") from None
+    return translator.encode(image).domain.mean[0]
+
+
+def work(
+    options: Options,
+    machine: Machine,
+    output: Output,
+    inputs: Images,
+    job: dict[str, Any],
+    facts: dict[str, Any],
+    world: World,
+    agreement: Agreement,
+) -> int:
+    """Do this rank's share of the units; the main process brings all to their end."""
+    from srae_dist.runtime.signals import StopRequest
+    from srae_dist.translation.job import Progress, conclude
+
+    progress, begun = Progress(options.out), time.monotonic()
+    todo = progress.todo(output.units)
+    images = sum(map(len, todo))
+    with StopRequest(launched=world.launched) as stop, writing(options.out):
+        run_units(machine, output, inputs, progress, todo[world.rank :: world.size], stop, world)
+        seconds = time.monotonic() - begun
+        if agreement.any(stop.reason is not None and bool(progress.todo(output.units))):
+            if world.is_main:
+                say_stopped(output, progress, stop.reason or "another rank was stopped")
+            return ExitCode.STOPPED
+        if not world.is_main:
+            return ExitCode.DONE
+        if left := progress.todo(output.units):
+            raise UserError(
+                f"{len(left)} parts of the work of other ranks are not in {options.out}; "
+                "give an --out that all machines share, and run the same command again."
+            )
+        output.publish(progress)
+        records = (progress.load(unit) for unit in output.units)
+        total = conclude(options.out, job, records, facts=facts, shown=_SHOWN)
+    return say_total(options, job, total, seconds=seconds, rate=images / max(seconds, 1e-9))
+
+
+def run_units(
+    machine: Machine,
+    output: Output,
+    inputs: Images,
+    progress: Progress,
+    units: Sequence[Unit],
+    stop: StopRequest,
+    world: World,
+) -> None:
+    """Translate units, and write down each that is complete; a signal ends it early."""
+    from srae_dist.runtime import console
+    from srae_dist.runtime.launch import available_cores
+
+    def items() -> Iterator[Item]:
+        for unit in units:
+            for item in inputs.read(unit):
+                if stop.reason is not None:
+                    return
+                yield item
+
+    threads = max(2, min(_MOST_THREADS, available_cores() // world.local_size))
+    label = "images" if world.size == 1 else f"images of rank 0 of {world.size}"
+    bar = (
+        console.progress(sum(map(len, units)), label)
+        if world.is_main
+        else contextlib.nullcontext(lambda count: None)
+    )
+    with bar as advance:
+        works = machine.run(items(), threads=threads)
+        for unit, group in itertools.groupby(works, key=lambda work: work.item.unit):
+            record = output.collect(unit, _counted(group, advance))
+            if len(record) == len(unit):  # else a signal cut it short
+                progress.save(unit, record)
+
+
+def introduce(
+    options: Options,
+    file: Path,
+    job: dict[str, Any],
+    inputs: Images,
+    world: World,
+    *,
+    resumes: bool,
+) -> None:
+    """Say what is about to be done."""
+    from srae_dist.runtime import console
+
+    code: str = {
+        "mean": f"mean code of {options.to}",
+        "reference": f"of {options.reference}",
+        "references": f"of an image of {options.references} for each, seed {options.seed}",
+    }[job["code"]["kind"]]
+    made, size = job["output"], job["output"]["size"]
+    console.facts(
+        f"srae_dist {__version__}: translate to {options.to}",
+        {
+            "checkpoint": f"{file}, step {job['checkpoint']['step']:,}",
+            "input": f"{len(inputs):,} images of the {inputs.kind} {options.source}"
+            + (f", from {options.from_}" if options.from_ else ""),
+            "output": f"{made['kind']} {options.out}; {made['format']}, {size} x {size}",
+            "code": code + (", content codes drawn" if options.sample else ""),
+            "machine": f"{world.describe()}, {job['precision']}, batches of {options.batch}",
+        },
+    )
+    for note in inputs.notes:
+        console.info(note)
+    if resumes:
+        console.info("An earlier run was stopped; it goes on with what is not done yet.")
+
+
+def say_stopped(output: Output, progress: Progress, reason: str) -> None:
+    """Say how far it came, and how it goes on."""
+    from srae_dist.runtime import console
+
+    left = sum(map(len, progress.todo(output.units)))
+    done = sum(map(len, output.units)) - left
+    console.info(
+        f"Stopped ({reason}); {done:,} images are done and kept, {left:,} are left. "
+        "Run the same command again to go on."
+    )
+
+
+def say_finished(options: Options) -> int:
+    """Say that there is nothing to do; return the exit code of the run that did it."""
+    from srae_dist.runtime import console
+    from srae_dist.translation.job import FAILED, read_summary
+
+    summary = read_summary(options.out)
+    console.info(
+        f"{options.out} is finished: {summary['translated']:,} of {summary['images']:,} images "
+        "are translated. Do it again with --force."
+    )
+    if summary["failed"]:
+        console.warn(f"{summary['failed']:,} images failed; see {options.out / FAILED}.")
+    return exit_code(options, summary["failed"])
+
+
+def say_total(
+    options: Options, job: dict[str, Any], total: Total, *, seconds: float, rate: float
+) -> int:
+    """Show what was made and what could not be; return the exit code."""
+    from srae_dist.runtime import console
+    from srae_dist.translation.job import FAILED, PROVENANCE
+
+    console.info(
+        f"Translated {total.translated:,} of {total.translated + total.failed:,} images to "
+        f"{options.to} in {seconds:.1f} s ({rate:,.0f} images/s).\n"
+        f"They are in {options.out}, their origins in {options.out / PROVENANCE}."
+    )
+    for name in total.unreadable_references[:_SHOWN]:
+        console.warn(f"cannot read the reference {name}; others were drawn instead.")
+    for line in total.first_failed:
+        console.warn(f"{line['input']}: {line['reason']}")
+    if total.failed:
+        allowed = (
+            ""
+            if exit_code(options, total.failed) == ExitCode.DONE
+            else (f" --force --allow-bad {total.failed} would accept that.")
+        )
+        console.warn(
+            f"{total.failed:,} images are not translated; all are in {options.out / FAILED}."
+            f"{allowed}"
+        )
+    return exit_code(options, total.failed)
+
+
+def exit_code(options: Options, failed: int) -> int:
+    """Return 0, or 1 if more images failed than are allowed to."""
+    return ExitCode.DONE if failed <= options.allow_bad else ExitCode.SOME_FAILED
+
+
+@contextlib.contextmanager
+def writing(out: Path) -> Iterator[None]:
+    """Tell a full disk, or a folder that may not be written to, in one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{error.filename or out} cannot be written: {error.strerror or error}; mend that, "
+            "and run the same command again."
+        ) from None
+
+
+def _counted(works: Iterable[Work], advance: Callable[[int], None]) -> Iterator[Work]:
+    for work in works:
+        advance(1)
+        yield work
+
+
+def main() -> None:
+    """Run this one command."""
+    from srae_dist.runtime.command import run
+
+    app = typer.Typer(add_completion=False)
+    app.command()(batch_translate)
+    run(app)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""The built-in faces as a source: drawn when read, each with the factors it was drawn from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srae_dist.core import randomness
+from srae_dist.core.errors import SampleError, UserError, did_you_mean
+from srae_dist.data.records import TEST, TRAIN, Content, Record
+
+_BLOCK = 256  # faces rendered together
+
+
+@dataclass(frozen=True, slots=True)
+class Faces:
+    """The built-in faces: image i is of domain i mod m and has factors of its own."""
+
+    domains: tuple[str, ...]
+    records: tuple[Record, ...]
+    notes: tuple[str, ...]
+    size: int
+    seed: int
+
+    def read(self, records: Sequence[Record]) -> Iterator[Content | SampleError]:
+        """Yield each face, rendered with its neighbours, and its factors."""
+        for start in range(0, len(records), _BLOCK):
+            yield from self._render(records[start : start + _BLOCK])
+
+    def _render(self, block: Sequence[Record]) -> Iterator[Content]:
+        from srae_dist.data import faces
+
+        rows = np.concatenate([self._factors(record.place) for record in block])
+        pixels = np.empty((len(block), self.size, self.size, 3), np.uint8)
+        for domain in self.domains:
+            places = [i for i, record in enumerate(block) if record.domain == domain]
+            if places:
+                pixels[places] = faces.render(rows[places], domain, size=self.size)
+        for place, row in enumerate(rows):
+            # through str: the shortest number that is this float32
+            factors = {
+                name: float(str(value)) for name, value in zip(faces.FACTORS, row, strict=True)
+            }
+            yield Content(pixels[place], {"factors": factors})
+
+    def _factors(self, place: str) -> NDArray[np.float32]:
+        """Return the row of factors, in the table that the face's split alone draws from."""
+        from srae_dist.data import faces
+
+        part, _, number = place.rpartition("/")
+        seed = randomness.seed_of(self.seed, "faces", part)  # so that splits share no face
+        return faces.sample_factors(1, seed=seed, start=int(number))
+
+
+def from_faces(
+    count: int, domains: Sequence[str], *, size: int, seed: int, split: str | None = None
+) -> Faces:
+    """List ``count`` built-in faces to train on and a tenth as many to test, or one split alone.
+
+    Raises:
+        UserError: a domain is unknown or repeated, or there are fewer faces than domains.
+    """
+    from srae_dist.data.faces import DOMAINS
+
+    for place, domain in enumerate(domains):
+        if domain not in DOMAINS:
+            raise UserError(
+                f"--domains names '{domain}', but the built-in faces have {', '.join(DOMAINS)}."
+                f"{did_you_mean(domain, DOMAINS)}"
+            )
+        if domain in domains[:place]:
+            raise UserError(f"--domains names '{domain}' twice.")
+    if count < len(domains):
+        raise UserError(f"--faces {count} is fewer than the {len(domains)} domains; give more.")
+    tenth = max(len(domains), -(-count // 10))
+    counts = {TRAIN: count, TEST: tenth} if split is None else {split: count}
+    records = tuple(
+        Record(part, domains[i % len(domains)], str(i), f"faces/{part}/{i}", f"{part}/{i}")
+        for part, number in counts.items()
+        for i in range(number)
+    )
+    return Faces(tuple(domains), records, (), size, seed)

@@ -1,0 +1,161 @@
+"""Precision, promises and the line that says where a run is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from srae_dist.core.errors import UserError
+from srae_dist.runtime import launch
+from srae_dist.runtime.launch import World, choose_precision, make_accelerator
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+
+
+@pytest.mark.parametrize("bf16", [True, False])
+@pytest.mark.parametrize("launched", [None, "", "no"])
+@pytest.mark.parametrize("wanted", ["auto", "fp32", "bf16", "fp16"])
+def test_the_recipe_decides_where_the_launch_says_nothing(
+    wanted: str, launched: str | None, bf16: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_launch(monkeypatch, launched, bf16=bf16)
+    auto = "bf16" if bf16 else "fp32"
+    assert choose_precision(wanted, GPU) == (auto if wanted == "auto" else wanted)
+
+
+@pytest.mark.parametrize("launched", ["bf16", "fp16", "fp8"])
+@pytest.mark.parametrize("wanted", ["auto", "fp32", "bf16", "fp16"])
+def test_a_launch_that_names_a_precision_must_agree(
+    wanted: str, launched: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_launch(monkeypatch, launched, bf16=True)
+    chosen = "bf16" if wanted == "auto" else wanted
+    if launched == chosen:
+        assert choose_precision(wanted, GPU) == chosen
+    else:
+        with pytest.raises(
+            UserError, match=rf"{launched}.*train\.precision.*{chosen}.*launch file"
+        ):
+            choose_precision(wanted, GPU)
+
+
+def test_fp16_on_a_cpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_launch(monkeypatch, None, bf16=True)
+    with pytest.raises(UserError, match="fp16 needs a GPU"):
+        choose_precision("fp16", CPU)
+
+
+def set_launch(patch: pytest.MonkeyPatch, launched: str | None, *, bf16: bool) -> None:
+    patch.delenv("ACCELERATE_MIXED_PRECISION", raising=False)
+    if launched is not None:
+        patch.setenv("ACCELERATE_MIXED_PRECISION", launched)
+    patch.setattr(launch, "has_bf16", lambda device: bf16)
+
+
+@pytest.mark.parametrize(("capability", "has"), [((7, 5), False), ((8, 0), True), ((9, 0), True)])
+def test_bf16_needs_ampere(
+    capability: tuple[int, int], has: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Older GPUs emulate it slowly, and torch says they have it."""
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert launch.has_bf16(GPU) is has
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "accelerate launch --cpu --num_processes 2 -m srae_dist.train x",
+        "/usr/bin/python /usr/bin/accelerate launch --num_processes=2 --cpu -m srae_dist.train x",
+        "accelerate launch --num-processes 8 -m srae_dist.train x",
+    ],
+)
+def test_a_broken_promise_is_refused(words: str) -> None:
+    with pytest.raises(UserError, match=r"asked for \d processes and started 1"):
+        launch._check_promise(1, words.split())
+
+
+@pytest.mark.parametrize(
+    ("got", "words"),
+    [
+        (1, "accelerate launch -m srae_dist.train x"),
+        (1, "accelerate launch --num_processes 1 -m srae_dist.train x"),
+        (2, "accelerate launch --num_processes 2 -m srae_dist.train x"),
+        (1, "make train --num_processes 2"),
+        (1, "accelerate launch --num_processes"),
+        (1, "accelerate launch --num_processes many"),
+        (1, "bash"),
+        (1, ""),
+    ],
+)
+def test_other_commands_promise_nothing(got: int, words: str) -> None:
+    launch._check_promise(got, words.split())
+
+
+def world(**values: object) -> World:
+    base = {"rank": 0, "size": 1, "local_size": 1, "machines": 1, "device": CPU}
+    return World(**{**base, "visible_gpus": 0, "threads": 4, "launched": False, **values})  # type: ignore[arg-type]
+
+
+def test_one_line_says_where_a_run_is() -> None:
+    assert world().describe() == "1 rank on 1 machine, cpu, 4 threads each"
+    two = world(size=2, local_size=2, threads=1)
+    assert two.describe() == "2 ranks on 1 machine, cpu, 1 thread each"
+    cluster = world(size=16, local_size=8, machines=2, device=GPU, visible_gpus=8)
+    assert cluster.describe() == "16 ranks on 2 machines, cuda"
+
+
+def test_idle_gpus_are_pointed_out() -> None:
+    said = world(device=GPU, visible_gpus=8).describe()
+    assert said.endswith("8 GPUs visible, 1 used: add --multi_gpu --num_processes 8")
+    assert "visible" not in world(device=CPU, visible_gpus=8).describe()  # asked for the CPU
+
+
+def test_only_the_first_rank_is_main() -> None:
+    assert world().is_main
+    assert not world(rank=1, size=2).is_main
+
+
+def test_cores_are_those_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch.os, "sched_getaffinity", lambda pid: {3, 5}, raising=False)
+    assert launch.available_cores() == 2
+
+
+def test_ranks_that_stand_alone_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The launcher set WORLD_SIZE, and accelerate made a world of one."""
+    import accelerate
+
+    class Alone:
+        num_processes, process_index, device = 1, 0, CPU
+
+        def __init__(self, cpu: bool) -> None:
+            self.cpu = cpu
+
+    monkeypatch.setattr(accelerate, "PartialState", Alone)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "false")
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
+    with pytest.raises(UserError, match="started 2 processes, but each stands alone"):
+        launch.join_world()
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("tensorbord", "is unknown"), ("aim", "pip install aim")]
+)
+def test_trackers_that_cannot_work_are_named(name: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=rf"run\.trackers: '{name}'.*{said}"):
+        make_accelerator(precision="fp32", accumulation=1, trackers=[name], run_dir=tmp_path)
+
+
+def test_the_accelerator_is_as_asked(tmp_path: Path) -> None:
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(reset_partial_state=True)
+    made = make_accelerator(
+        precision="bf16", accumulation=3, trackers=["tensorboard"], run_dir=tmp_path
+    )
+    assert made.mixed_precision == "bf16"
+    assert made.gradient_accumulation_steps == 3
+    assert [str(tracker) for tracker in made.log_with] == ["tensorboard"]
+    AcceleratorState._reset_state(reset_partial_state=True)

@@ -1,0 +1,75 @@
+"""What each signal does, the first time and the second."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+import pytest
+
+from srae_dist.runtime import signals
+from srae_dist.runtime.signals import StopRequest
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1]
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_the_first_asks(number: signal.Signals) -> None:
+    with StopRequest(launched=True) as stop:
+        assert stop.reason is None
+        signal.raise_signal(number)
+        assert stop.reason == number.name
+
+
+@pytest.mark.parametrize("first", SIGNALS)
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_second_request_changes_nothing(first: signal.Signals, second: signal.Signals) -> None:
+    with StopRequest(launched=True) as stop:
+        signal.raise_signal(first)
+        signal.raise_signal(second)
+        signal.raise_signal(second)
+        assert stop.reason == first.name
+
+
+@pytest.mark.parametrize("first", SIGNALS)
+def test_a_ctrl_c_after_a_request_stops_at_once(first: signal.Signals) -> None:
+    with StopRequest(launched=True):
+        signal.raise_signal(first)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_the_old_handlers_come_back_whatever_happens() -> None:
+    def mine(number: int, frame: object) -> None:
+        pass
+
+    before = {number: signal.signal(number, mine) for number in SIGNALS}
+    try:
+        with pytest.raises(ZeroDivisionError), StopRequest(launched=True):
+            assert signal.getsignal(signal.SIGTERM) is not mine
+            raise ZeroDivisionError
+        assert [signal.getsignal(number) for number in SIGNALS] == [mine] * 3
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def test_an_orphan_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    with StopRequest(launched=True) as stop:
+        assert stop.reason is None
+        parent = os.getppid()
+        monkeypatch.setattr(signals.os, "getppid", lambda: parent + 1)
+        assert stop.reason == "the launcher died"
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.reason == "the launcher died"
+
+
+def test_who_starts_a_run_by_hand_may_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``nohup``, or a closed terminal: the shell's death is no request."""
+    with StopRequest(launched=False) as stop:
+        monkeypatch.setattr(signals.os, "getppid", lambda: 1)
+        assert stop.reason is None
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.reason == "SIGTERM"
