@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from srae_dist import __version__
-from srae_dist.core.errors import ExitCode, SraeError, UserError
+from srae_dist.core.errors import ExitCode, UserError
 
 if TYPE_CHECKING:
     from srae_dist.data.manifest import Index, Manifest
@@ -28,8 +28,32 @@ if TYPE_CHECKING:
     from srae_dist.runtime.launch import World
     from srae_dist.runtime.live import TrainDisplay
 
-EXIT_FILE = "exit.json"
 HELD_OUT = "test"  # the split whose images the grids show, where the shards have it
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything settled before the first step."""
+
+    recipe: Recipe
+    manifest: Manifest
+    image_size: int  # pixels; the manifest's
+    world: World
+    batching: Batching
+    precision: str
+    objective: Objective
+    checkpoint: Path | None  # to resume from
+    state: dict[str, Any]  # the checkpoint's counters; empty at the beginning
+
+    @property
+    def run_dir(self) -> Path:
+        """The run folder."""
+        return Path(self.recipe.run_dir)
+
+    @property
+    def start(self) -> int:
+        """Steps done so far."""
+        return int(self.state.get("step", 0))
 
 
 def train(
@@ -46,29 +70,12 @@ def train(
     loaded = load_recipe(Path(recipe), overrides=set_ or []).recipe
     manifest = open_shards(loaded.data, model=loaded.model)
 
+    from srae_dist.runtime import exit_file
     from srae_dist.runtime.launch import join_world
 
     world = join_world(loaded.engine.threads)
-    with exit_file(Path(loaded.run_dir), world):
+    with exit_file.recording_errors(Path(loaded.run_dir), enabled=world.is_main):
         return train_run(loaded, manifest, world)
-
-
-@contextlib.contextmanager
-def exit_file(run_dir: Path, world: World) -> Iterator[None]:
-    """Write ``exit.json`` for failures too: a launcher swallows exit codes."""
-    try:
-        yield
-    except SraeError as error:
-        if world.is_main and run_dir.is_dir():
-            write_exit(run_dir, error.exit_code, str(error), None)
-        raise
-
-
-def write_exit(run_dir: Path, code: int, reason: str, step: int | None) -> None:
-    """Write a run's exit code, its reason and the step reached."""
-    from srae_dist.core import atomic
-
-    atomic.write_json(run_dir / EXIT_FILE, {"code": int(code), "reason": reason, "step": step})
 
 
 def train_run(recipe: Recipe, manifest: Manifest, world: World) -> int:
@@ -78,9 +85,9 @@ def train_run(recipe: Recipe, manifest: Manifest, world: World) -> int:
     from srae_dist.runtime.lock import locked
 
     run_dir = Path(recipe.run_dir)
-    precision = choose_precision(recipe.train.precision, world.device)
     size = manifest.image_size
     assert size is not None  # open_shards refuses mixed sizes
+    precision = choose_precision(recipe.train.precision, world.device)
     batching = cut_batch(
         global_batch=recipe.train.global_batch,
         micro_batch=recipe.train.micro_batch,
@@ -88,57 +95,39 @@ def train_run(recipe: Recipe, manifest: Manifest, world: World) -> int:
         device=world.device.type,
         image_size=size,
     )
-    objective = build_objective(recipe, manifest)
+    objective = build_networks(recipe, size, num_domains=len(manifest.domains))
     with locked(run_dir) if world.is_main else contextlib.nullcontext():
         folder, state = find_checkpoint(recipe, run_dir)
-        start = int(state.get("step", 0))
-        if start >= recipe.train.steps:
-            if world.is_main:
-                _say_finished(recipe, run_dir, start)
-            return ExitCode.DONE
+        plan = Plan(recipe, manifest, size, world, batching, precision, objective, folder, state)
+        if plan.start >= recipe.train.steps:
+            return say_finished(plan)
         if world.is_main:
-            introduce(recipe, manifest, world, batching, precision, objective, state)
-            record_recipe(recipe, run_dir)
-        outcome = train_from(
-            recipe, manifest, world, batching, precision, objective, folder=folder, state=state
-        )
-        return finish(recipe, run_dir, world, outcome)
+            introduce(plan)
+            record_start(plan)
+        return finish(plan, run_plan(plan))
 
 
-def build_objective(recipe: Recipe, manifest: Manifest) -> Objective:
+def build_networks(recipe: Recipe, image_size: int, *, num_domains: int) -> Objective:
     """Build every network and the objective around them, on the CPU."""
     import torch
 
-    from srae_dist.model.build import build_autoencoder, build_discriminator
-    from srae_dist.model.vgg import PerceptualNetwork
-    from srae_dist.objective.objective import Objective
+    from srae_dist.model.build import build_autoencoder
+    from srae_dist.objective.build import build_objective
 
-    section, seed = recipe.objective, recipe.run.seed
-    layers = recipe.perceptual.layers
-    assert manifest.image_size is not None
     autoencoder = build_autoencoder(
         recipe.model,
-        image_size=manifest.image_size,
-        seed=seed,
+        image_size=image_size,
+        seed=recipe.run.seed,
         checkpoint_activations=recipe.engine.checkpoint_activations,
     )
-    names = ("q_c", "q_d")[: section.discriminators]
-    q = {
-        name: build_discriminator(recipe.model, name, num_domains=len(manifest.domains), seed=seed)
-        for name in names
-    }
-    objective = Objective(
+    objective = build_objective(
         autoencoder,
-        q["q_c"],
-        q.get("q_d"),
-        PerceptualNetwork(layers, weights=recipe.perceptual.weights),
-        route=section.route,
-        confusion=section.confusion,
-        layer_weights=recipe.perceptual.layer_weights or [1.0] * len(layers),
-        pixel=section.pixel_weight > 0,
-        priors=section.content_prior > 0 or section.domain_prior > 0,
+        model=recipe.model,
+        objective=recipe.objective,
+        perceptual=recipe.perceptual,
+        num_domains=num_domains,
         flip=recipe.data.flip,
-        seed=seed,
+        seed=recipe.run.seed,
     )
     if recipe.engine.channels_last:
         objective = objective.to(memory_format=torch.channels_last)
@@ -172,25 +161,17 @@ def find_checkpoint(recipe: Recipe, run_dir: Path) -> tuple[Path | None, dict[st
     return folder, state
 
 
-def record_recipe(recipe: Recipe, run_dir: Path) -> None:
-    """Write the resolved recipe beside the run."""
+def record_start(plan: Plan) -> None:
+    """Write the resolved recipe beside the run; what is not over has no ``exit.json``."""
     from srae_dist.core import atomic
     from srae_dist.recipe.save import recipe_to_toml
+    from srae_dist.runtime import exit_file
 
-    atomic.write_text(run_dir / "recipe.toml", recipe_to_toml(recipe))
+    atomic.write_text(plan.run_dir / "recipe.toml", recipe_to_toml(plan.recipe))
+    (plan.run_dir / exit_file.NAME).unlink(missing_ok=True)
 
 
-def train_from(
-    recipe: Recipe,
-    manifest: Manifest,
-    world: World,
-    batching: Batching,
-    precision: str,
-    objective: Objective,
-    *,
-    folder: Path | None,
-    state: dict[str, Any],
-) -> Outcome:
+def run_plan(plan: Plan) -> Outcome:
     """Wire the engine together and run its loop."""
     import torch
 
@@ -202,12 +183,12 @@ def train_from(
     from srae_dist.runtime.live import TrainDisplay
     from srae_dist.runtime.signals import StopRequest
 
-    run_dir, start = Path(recipe.run_dir), int(state.get("step", 0))
+    recipe, world, objective = plan.recipe, plan.world, plan.objective
     accelerator = make_accelerator(
-        precision=precision,
-        accumulation=batching.accumulation,
+        precision=plan.precision,
+        accumulation=plan.batching.accumulation,
         trackers=recipe.run.trackers,
-        run_dir=run_dir,
+        run_dir=plan.run_dir,
     )
     objective.to(accelerator.device)
     if recipe.engine.deterministic:
@@ -219,14 +200,14 @@ def train_from(
         objective,
         players.make_optimizer(players.players(objective), recipe.train),
         Ema(objective.autoencoder),
-        accumulation=batching.accumulation,
+        accumulation=plan.batching.accumulation,
         train=recipe.train,
         weights=recipe.objective,
     )
-    if folder is not None:
-        snapshot.restore(stepper, folder)
-        if accelerator.scaler is not None and state.get("scaler"):
-            accelerator.scaler.load_state_dict(state["scaler"])
+    if plan.checkpoint is not None:
+        snapshot.restore(stepper, plan.checkpoint)
+        if accelerator.scaler is not None and plan.state.get("scaler"):
+            accelerator.scaler.load_state_dict(plan.state["scaler"])
     accelerator.init_trackers("tensorboard")
     batches = make_loader(
         Path(recipe.data.root),
@@ -238,27 +219,27 @@ def train_from(
         window=recipe.data.window,
         rank=world.rank,
         world=world.size,
-        micro_batch=batching.micro_batch,
-        start_step=start,
+        micro_batch=plan.batching.micro_batch,
+        start_step=plan.start,
         stop_step=recipe.train.steps,
         workers=loader_workers(recipe.data.workers, world),
         pin=world.device.type == "cuda",
     )
     with (
         TrainDisplay(
-            recipe.name, start=start, steps=recipe.train.steps, shown=world.is_main
+            recipe.name, start=plan.start, steps=recipe.train.steps, shown=world.is_main
         ) as display,
         StopRequest(launched=world.launched) as stop,
     ):
-        hooks = build_hooks(recipe, manifest, stepper, batching, display, state)
+        hooks = build_hooks(plan, stepper, display)
         if world.is_main:
-            hooks.log.cut(start)
+            hooks.log.cut(plan.start)
         outcome = loop.run(
             stepper,
             iter(batches),
             hooks,
             stop,
-            start=start,
+            start=plan.start,
             train=recipe.train,
             patience=recipe.run.patience,
             skipped=hooks.skipped,
@@ -267,14 +248,7 @@ def train_from(
     return outcome
 
 
-def build_hooks(
-    recipe: Recipe,
-    manifest: Manifest,
-    stepper: Stepper,
-    batching: Batching,
-    display: TrainDisplay,
-    state: dict[str, Any],
-) -> RunHooks:
+def build_hooks(plan: Plan, stepper: Stepper, display: TrainDisplay) -> RunHooks:
     """Gather what surrounds the loop: log, display, fixed images, checkpoint contents."""
     from srae_dist.data.manifest import load_index
     from srae_dist.data.reader import Reader, take
@@ -283,8 +257,8 @@ def build_hooks(
     from srae_dist.recipe.save import recipe_without_paths
     from srae_dist.runtime.runlog import RunLog
 
-    root, size = Path(recipe.data.root), manifest.image_size
-    assert size is not None
+    recipe, manifest, size = plan.recipe, plan.manifest, plan.image_size
+    root = Path(recipe.data.root)
 
     def open_split(name: str) -> tuple[Reader, Index]:
         split = manifest.split(name, root)
@@ -296,9 +270,9 @@ def build_hooks(
     shown = showcase.pick_evenly(show_index.domain, len(manifest.domains), showcase.COLUMNS)
     picks = showcase.pick_evenly(index.domain, len(manifest.domains), recipe.train.mean_code_images)
     return RunHooks(
-        run_dir=Path(recipe.run_dir),
+        run_dir=plan.run_dir,
         stepper=stepper,
-        log=RunLog(Path(recipe.run_dir) / "log.jsonl"),
+        log=RunLog(plan.run_dir / "log.jsonl"),
         display=display,
         domains=manifest.domains,
         reader=reader,
@@ -312,12 +286,12 @@ def build_hooks(
         },
         state={
             "recipe": recipe.model_dump(mode="json"),
-            "micro_batch": batching.micro_batch,
-            "ranks": stepper.accelerator.num_processes,
+            "micro_batch": plan.batching.micro_batch,
+            "ranks": plan.world.size,
             "srae_dist": __version__,
         },
         keep_last=recipe.run.keep_last,
-        skipped=int(state.get("skipped", 0)),
+        skipped=int(plan.state.get("skipped", 0)),
     )
 
 
@@ -339,34 +313,24 @@ def compiles(wanted: str, world: World) -> bool:
     return wanted == "on" or (wanted == "auto" and world.device.type == "cuda")
 
 
-def introduce(
-    recipe: Recipe,
-    manifest: Manifest,
-    world: World,
-    batching: Batching,
-    precision: str,
-    objective: Objective,
-    state: dict[str, Any],
-) -> None:
+def introduce(plan: Plan) -> None:
     """Say what is about to run, on what, and from where."""
     from srae_dist.runtime import console
 
-    counts = manifest.splits[recipe.data.split].counts()
-    images = ", ".join(f"{counts[name]:,} {name}" for name in manifest.domains)
-    parameters = sum(p.numel() for p in objective.autoencoder.parameters()) / 1e6
-    model, size = recipe.model, manifest.image_size
+    recipe, model, size = plan.recipe, plan.recipe.model, plan.image_size
+    counts = plan.manifest.splits[recipe.data.split].counts()
+    images = ", ".join(f"{counts[name]:,} {name}" for name in plan.manifest.domains)
+    parameters = sum(p.numel() for p in plan.objective.autoencoder.parameters()) / 1e6
     weights = recipe.perceptual.weights
     if weights == "random":
         weights = "RANDOM weights (nothing pretrained; fine to try things, not for results)"
-    start = int(state.get("step", 0))
-    begin = f"resumes at step {start:,}" if start else "starts"
-    ranks_before = state.get("ranks")
+    begin = f"resumes at step {plan.start:,}" if plan.start else "starts"
     console.facts(
         f"srae_dist {__version__}: {recipe.name}",
         {
-            "machine": world.describe(),
-            "precision": f"{precision} (train.precision = {recipe.train.precision})",
-            "batch": batching.describe(world.size),
+            "machine": plan.world.describe(),
+            "precision": f"{plan.precision} (train.precision = {recipe.train.precision})",
+            "batch": plan.batching.describe(plan.world.size),
             "data": f"{recipe.data.root}: {images}; {size} x {size}, balance {recipe.data.balance}",
             "model": f"{parameters:.2f} M parameters; z_c {model.content_channels} x "
             f"{model.code_size} x {model.code_size}, z_d {model.domain_channels}; "
@@ -376,18 +340,20 @@ def introduce(
             "run": f"{begin}, {recipe.train.steps:,} steps in all; folder {recipe.run_dir}",
         },
     )
-    if ranks_before not in (None, world.size):
+    before, now = plan.state.get("ranks"), plan.world.size
+    if before not in (None, now):
         console.info(
-            f"The run was on {ranks_before} ranks and is on {world.size} now: "
+            f"The run was on {before} ranks and is on {now} now: "
             "the same samples in the same order, losses equal to rounding."
         )
 
 
-def finish(recipe: Recipe, run_dir: Path, world: World, outcome: Outcome) -> int:
+def finish(plan: Plan, outcome: Outcome) -> int:
     """Say how the run ended, write ``exit.json``, return the exit code."""
     from srae_dist.engine.loop import End
-    from srae_dist.runtime import console
+    from srae_dist.runtime import console, exit_file
 
+    run_dir = plan.run_dir
     if outcome.end is End.FAULT:
         raise UserError(
             f"Step {outcome.step + 1}: {outcome.reason}. The state before it is saved in "
@@ -395,8 +361,8 @@ def finish(recipe: Recipe, run_dir: Path, world: World, outcome: Outcome) -> int
             "such steps."
         )
     code = ExitCode.STOPPED if outcome.end is End.STOPPED else ExitCode.DONE
-    if world.is_main:
-        write_exit(run_dir, code, outcome.reason, outcome.step)
+    if plan.world.is_main:
+        exit_file.write(run_dir, code, outcome.reason, outcome.step)
         if code is ExitCode.STOPPED:
             console.info(
                 f"Stopped after step {outcome.step:,} ({outcome.reason}); saved. "
@@ -411,14 +377,17 @@ def finish(recipe: Recipe, run_dir: Path, world: World, outcome: Outcome) -> int
     return code
 
 
-def _say_finished(recipe: Recipe, run_dir: Path, step: int) -> None:
-    from srae_dist.runtime import console
+def say_finished(plan: Plan) -> int:
+    """Say that nothing is left to do."""
+    from srae_dist.runtime import console, exit_file
 
-    write_exit(run_dir, ExitCode.DONE, "already finished", step)
-    console.info(
-        f"{run_dir} is finished: {step:,} of {recipe.train.steps:,} steps. "
-        f"Raise train.steps to go on, or set another run.dir."
-    )
+    if plan.world.is_main:
+        exit_file.write(plan.run_dir, ExitCode.DONE, "already finished", plan.start)
+        console.info(
+            f"{plan.run_dir} is finished: {plan.start:,} of {plan.recipe.train.steps:,} steps. "
+            "Raise train.steps to go on, or set another run.dir."
+        )
+    return ExitCode.DONE
 
 
 def main() -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial, partialmethod
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +22,11 @@ from PIL import Image
 
 from srae_dist.core.atomic import sha256_file
 from srae_dist.core.errors import ExitCode
-from srae_dist.data.manifest import load_index, load_manifest
+from srae_dist.data.manifest import load_index, load_manifest, save_index
 from srae_dist.data.reader import iterate
 from srae_dist.translation.outputs import FolderOutput, ShardOutput
 from srae_dist.translation.pipeline import Work
+from tests.data.tiny_shards import write_shards
 from tests.translation.tiny import (
     DOMAINS,
     SIZE,
@@ -132,17 +137,16 @@ def test_what_cannot_be_read_is_listed_and_stops_nothing(
 def test_neither_batches_nor_company_change_a_translation(
     run: Path, folder: Path, tmp_path: Path, code: tuple[str, ...]
 ) -> None:
-    args = [str(save_pictures(tmp_path / "refs", list("xyz.png")[0:0] + ["x.png", "y.png"]))]
-    code = tuple(args[0] if word == "REFS" else word for word in code)
+    refs = str(save_pictures(tmp_path / "refs", ["x.png", "y.png"]))
+    code = tuple(refs if word == "REFS" else word for word in code)
     made = []
     for batch in (1, 3, 64):
         out = tmp_path / f"out{batch}"
         translate(run, folder, "--to", "anime", "--out", out, "--batch", batch, *code)
         made.append({line["input"]: line for line in lines(out / "translations.jsonl")})
         for name in NAMES:
-            here, first = (out / str(of[name]["output"]) for of in (made[-1], made[0]))
-            first = tmp_path / "out1" / first.relative_to(out)
-            assert np.abs(pixels(here) - pixels(first)).max() <= 1
+            output = str(made[0][name]["output"])
+            assert np.abs(pixels(out / output) - pixels(tmp_path / "out1" / output)).max() <= 1
             assert made[-1][name]["code"] == made[0][name]["code"]
     (folder / "a.png").unlink()
     out = tmp_path / "fewer"
@@ -268,9 +272,8 @@ def test_a_shard_that_breaks_off_loses_its_rest_alone(
 ) -> None:
     broken = tmp_path / "broken"
     broken.mkdir()
-    for path in face_shards.iterdir():
-        if path.is_file():
-            (broken / path.name).write_bytes(path.read_bytes())
+    for name, data in files(face_shards).items():
+        (broken / name).write_bytes(data)
     first, second = load_manifest(broken).splits["train"].shards[:2]
     (broken / first.file).write_bytes((broken / first.file).read_bytes()[: first.bytes // 2])
     (broken / second.file).unlink()
@@ -285,24 +288,16 @@ def test_a_shard_that_breaks_off_loses_its_rest_alone(
 
 @pytest.mark.parametrize("kind", ["folder", "shards"])
 def test_a_hostile_key_leads_nowhere(run: Path, tmp_path: Path, kind: str) -> None:
-    from tests.data.tiny_shards import write_shards
-
     tiny = write_shards(tmp_path / "in" / "deep", samples=(3,), size=SIZE)
     path = tiny.root / tiny.split.shards[0].file
     names = {"0000": "../../evil", "0001": "/tmp/evil_srae", "0002": "fine"}
     with tarfile.open(path) as tar:
         members = [(member, tar.extractfile(member).read()) for member in tar]  # type: ignore[union-attr]
     with tarfile.open(path, "w") as tar:
-        import io
-
         for member, data in members:
             key, _, suffix = member.name.partition(".")
             member.name = f"{names[key]}.{suffix}"
             tar.addfile(member, io.BytesIO(data))
-    from dataclasses import replace
-
-    from srae_dist.data.manifest import save_index
-
     index = replace(tiny.index, keys=np.array([names[k].encode() for k in sorted(names)]))
     save_index(tiny.root / tiny.split.index, index)
     out = tmp_path / "a" / "b" / "out"
@@ -310,7 +305,7 @@ def test_a_hostile_key_leads_nowhere(run: Path, tmp_path: Path, kind: str) -> No
     assert translate(run, tiny.root, *args) == ExitCode.SOME_FAILED
     assert len(lines(out / "failed.jsonl")) == 2
     assert len(lines(out / "translations.jsonl")) == 1
-    assert not [path for path in tmp_path.rglob("*evil*")]
+    assert not list(tmp_path.rglob("*evil*"))
     assert not Path("/tmp/evil_srae.png").exists()
 
 
@@ -373,65 +368,47 @@ class Killed(BaseException):
     """The process ends here, as by kill -9: nothing more is written."""
 
 
-def breaking_after(count: int, monkeypatch: pytest.MonkeyPatch, what: object) -> None:
-    """Let ``what`` happen when ``count`` images are encoded."""
-    encoded = 0
-
-    def hook(kind: type) -> None:
-        original = kind.encode
-
-        def encode(self: object, work: Work) -> bytes:
-            nonlocal encoded
-            encoded += 1
-            if encoded == count + 1:
-                what()  # type: ignore[operator]
-            return original(self, work)
-
-        monkeypatch.setattr(kind, "encode", encode)
-
-    hook(FolderOutput)
-    hook(ShardOutput)
-
-
 def kill() -> None:
     raise Killed
 
 
-@pytest.mark.parametrize("kind", ["folder", "shards"])
-@pytest.mark.parametrize("count", [0, 20, 60, 95])
-def test_a_killed_translation_goes_on(
-    run: Path,
-    face_shards: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    kind: str,
-    count: int,
-) -> None:
-    from accelerate.state import PartialState
+def interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
 
+
+@contextmanager
+def watched(count: int, event: Callable[[], None]) -> Iterator[list[int]]:
+    """Let ``event`` happen at image ``count``; yields the places of all that are encoded."""
+    seen: list[int] = []
+
+    def encode(original: Callable[..., bytes], output: object, work: Work) -> bytes:
+        seen.append(work.item.place)
+        if len(seen) == count:
+            event()
+        return original(output, work)
+
+    with pytest.MonkeyPatch.context() as patched:
+        for kind in (FolderOutput, ShardOutput):
+            patched.setattr(kind, "encode", partialmethod(partial(encode, kind.encode)))
+        yield seen
+
+
+@pytest.mark.parametrize("kind", ["folder", "shards"])
+@pytest.mark.parametrize("count", [1, 60])
+def test_a_killed_translation_goes_on(
+    run: Path, face_shards: Path, tmp_path: Path, kind: str, count: int
+) -> None:
     whole, out = tmp_path / "whole", tmp_path / "out"
     args = ("--to", "clay", "--split", "train", "--out-kind", kind)
     assert translate(run, face_shards, *args, "--out", whole) == ExitCode.DONE
-    with monkeypatch.context() as patched, pytest.raises(Killed):
-        breaking_after(count, patched, kill)
+    with watched(count, kill), pytest.raises(Killed):
         translate(run, face_shards, *args, "--out", out)
     assert [path.name for path in out.iterdir()] == [".partial"]
-    done = len(list((out / ".partial" / "units").glob("*.json")))
-    PartialState._reset_state()
-    again = [0]
-    with monkeypatch.context() as patched:
-        breaking_after(-1, patched, None)
-        for output in (FolderOutput, ShardOutput):
-            original = output.encode
-
-            def counted(self: object, work: Work, original: object = original) -> bytes:
-                again[0] += 1
-                return original(self, work)  # type: ignore[operator, no-any-return]
-
-            patched.setattr(output, "encode", counted)
+    done = count // 24  # shards of 24 samples
+    assert len(list((out / ".partial").glob("units/*"))) == done
+    with watched(0, kill) as seen:
         assert translate(run, face_shards, *args, "--out", out) == ExitCode.DONE
-    assert again[0] == 96 - 24 * done  # four shards of 24
-    assert done == count // 24 or count == 0
+    assert sorted(seen) == list(range(24 * done, 96))
     assert files(out) == files(whole)
 
 
@@ -461,23 +438,22 @@ def test_a_kill_at_the_very_end_loses_nothing(
 
 
 def test_ctrl_c_keeps_what_is_done(
-    run: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = save_pictures(tmp_path / "in", [f"{n:02d}.png" for n in range(40)])
     whole, out = tmp_path / "whole", tmp_path / "out"
     args = (run, source, "--to", "clay", "--batch", 2)
     assert translate(*args, "--out", whole) == ExitCode.DONE
-    with monkeypatch.context() as patched:
-        breaking_after(5, patched, lambda: os.kill(os.getpid(), signal.SIGINT))
+    with watched(6, interrupt):
         assert translate(*args, "--out", out) == ExitCode.STOPPED
     said = capsys.readouterr().out
     assert "Run the same command again" in said
     assert "SIGINT" in said
-    assert 0 < len(list((out / ".partial" / "units").glob("*.json"))) < 20
-    assert translate(*args, "--out", out) == ExitCode.DONE
+    done = len(list((out / ".partial").glob("units/*")))
+    assert 0 < done < 20
+    with watched(0, kill) as seen:
+        assert translate(*args, "--out", out) == ExitCode.DONE
+    assert sorted(seen) == list(range(2 * done, 40))
     assert files(out) == files(whole)
 
 
@@ -549,4 +525,10 @@ def test_two_ranks_write_what_one_writes(run: Path, folder: Path, tmp_path: Path
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 ranks on 1 machine" in done.stdout
-    assert files(one) == files(two)
+    here, there = (lines(out / "translations.jsonl") for out in (one, two))
+    assert [line["output"] for line in here] == [line["output"] for line in there]
+    assert files(one).keys() == files(two).keys()
+    for line in here:
+        output = str(line["output"])
+        assert np.abs(pixels(one / output) - pixels(two / output)).max() <= 1
+    assert lines(one / "failed.jsonl") == lines(two / "failed.jsonl")

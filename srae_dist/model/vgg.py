@@ -54,9 +54,6 @@ class PerceptualNetwork(nn.Module):
         with torch.device("meta"):  # the whole VGG-16 would be drawn at random only to be cut off
             features = vgg16(weights=None).features[: self.taps[-1] + 1]
         self.features = features.to_empty(device="cpu")
-        for module in self.features:
-            if isinstance(module, nn.ReLU):
-                module.inplace = False  # a tapped feature must survive the next layer
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
         _fill(self.features, weights, layers)

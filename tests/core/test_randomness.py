@@ -12,7 +12,7 @@ from torch import Tensor
 from srae_dist.core import randomness
 
 KEY = randomness.seed_of(0, "test")
-SLOTS = torch.arange(256)
+SLOTS = torch.arange(1024)
 NAMES = st.lists(st.integers() | st.sampled_from(["flip", "noise", "q_c"]), max_size=3)
 
 
@@ -22,12 +22,12 @@ def correlation(a: Tensor, b: Tensor) -> float:
 
 @pytest.fixture(scope="module")
 def noise() -> Tensor:
-    """256 slots of 1024 numbers."""
+    """1024 slots of 1024 numbers."""
     return randomness.normal(SLOTS, (16, 8, 8), KEY)
 
 
 def test_normal_has_the_moments_of_a_normal_variable(noise: Tensor) -> None:
-    """Bounds are five standard errors of 2**18 draws."""
+    """Bounds are five standard errors of 2**20 draws."""
     z = noise.double().flatten()
     error = 5 / len(z) ** 0.5
     assert abs(float(z.mean())) < error
@@ -59,7 +59,7 @@ def test_slots_places_and_keys_are_independent(noise: Tensor) -> None:
 
 
 def test_every_sample_and_every_place_is_standard(noise: Tensor) -> None:
-    """No slot and no place is peculiar: 256 and 1024 means, within six standard errors."""
+    """No slot and no place is peculiar: 1024 means each, within six standard errors."""
     flat = noise.reshape(len(SLOTS), -1)
     for axis in (0, 1):
         size = flat.shape[axis]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from srae_dist.core.errors import UserError
 from srae_dist.model.autoencoder import AutoEncoder
+from srae_dist.model.blocks import norm
 from srae_dist.model.build import build_autoencoder, build_discriminator, check_sizes
 from srae_dist.recipe.schema import Model
 from tests.objective.tiny import MODEL, SIZE, tiny_batch, tiny_objective
@@ -81,6 +82,18 @@ def test_sigma_is_positive_whatever_comes(scale: float) -> None:
         assert torch.isfinite(code.mean).all()
 
 
+def test_sigma_cannot_collapse_to_nothing() -> None:
+    """The paper has no prior; log(sigma) must stay finite all the same."""
+    net = tiny()
+    with torch.no_grad():
+        for stream in (net.content, net.domain):
+            stream.out.bias.fill_(-1e4)
+    codes = net.encode(images())
+    for code in (codes.content, codes.domain):
+        assert 0 < float(code.sigma.detach().max()) < 1e-3
+        assert torch.isfinite(code.sigma.log()).all()
+
+
 def test_sigma_starts_small_so_that_codes_carry_the_image() -> None:
     codes = tiny().encode(images())
     for code in (codes.content, codes.domain):
@@ -123,7 +136,7 @@ def test_a_sample_s_codes_do_not_depend_on_its_neighbours() -> None:
 
 
 def test_a_constant_domain_code_survives_the_norms() -> None:
-    """A norm of each channel alone would wipe out a constant map."""
+    """At initialisation, far from the border, every number of it changes the image."""
     net = tiny()
     content = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -131,9 +144,14 @@ def test_a_constant_domain_code_survives_the_norms() -> None:
         for place in range(3):
             code = torch.zeros(1, 3)
             code[0, place] = 1.0
-            inside = (slice(None), slice(None), slice(12, 20), slice(12, 20))  # far from the border
+            inside = (slice(None), slice(None), slice(12, 20), slice(12, 20))
             change = (net.decode(content, code) - plain)[inside].abs().mean()
             assert float(change) > 0.01 * float(plain[inside].std())
+
+
+def test_the_norm_keeps_a_constant_map() -> None:
+    field = torch.arange(16.0).reshape(1, 16, 1, 1).expand(1, 16, 8, 8)
+    assert float(norm(16)(field).detach().abs().mean()) > 0.5
 
 
 def test_every_weight_learns() -> None:

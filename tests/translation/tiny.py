@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -60,15 +61,17 @@ def save_pictures(root: Path, names: list[str]) -> Path:
 
 
 def translate(*args: object) -> int:
-    """Run ``batch-translate`` in fp32; return its exit code."""
+    """Run ``batch-translate`` in fp32 on one thread; return its exit code."""
     from accelerate.state import PartialState
 
     from srae_dist.batch_translate import batch_translate
+    from srae_dist.runtime import launch
 
     PartialState._reset_state()
     app = typer.Typer(add_completion=False)
     app.command()(batch_translate)
-    with pytest.raises(SystemExit) as end:
+    one_core = patch.object(launch, "available_cores", return_value=1)
+    with one_core, pytest.raises(SystemExit) as end:
         run(app, [*map(str, args), "--precision", "fp32"])
     return int(end.value.code or 0)
 

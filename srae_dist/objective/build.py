@@ -1,0 +1,43 @@
+"""The objective from a recipe's sections: every network, on the CPU, with weights from the seed."""
+
+from __future__ import annotations
+
+from srae_dist.model.autoencoder import AutoEncoder
+from srae_dist.model.build import build_discriminator
+from srae_dist.model.vgg import PerceptualNetwork
+from srae_dist.objective.objective import Objective
+from srae_dist.recipe import schema
+
+
+def build_objective(
+    autoencoder: AutoEncoder,
+    *,
+    model: schema.Model,
+    objective: schema.Objective,
+    perceptual: schema.Perceptual,
+    num_domains: int,  # m
+    flip: bool,  # mirror half of the images
+    seed: int,
+) -> Objective:
+    """Put discriminators, perceptual network and terms around an auto-encoder.
+
+    Raises:
+        UserError: the perceptual network's weights or layers are not to be had.
+    """
+    names = ("q_c", "q_d")[: objective.discriminators]
+    q = {
+        name: build_discriminator(model, name, num_domains=num_domains, seed=seed) for name in names
+    }
+    return Objective(
+        autoencoder,
+        q["q_c"],
+        q.get("q_d"),
+        PerceptualNetwork(perceptual.layers, weights=perceptual.weights),
+        route=objective.route,
+        confusion=objective.confusion,
+        layer_weights=perceptual.layer_weights or [1.0] * len(perceptual.layers),
+        pixel=objective.pixel_weight > 0,
+        priors=objective.content_prior > 0 or objective.domain_prior > 0,
+        flip=flip,
+        seed=seed,
+    )

@@ -1,0 +1,28 @@
+"""``exit.json``: how a run ended, since launchers turn every exit code into 1."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from srae_dist.core import atomic
+from srae_dist.core.errors import SraeError
+
+NAME = "exit.json"
+
+
+def write(folder: Path, code: int, reason: str, step: int | None) -> None:
+    """Write a run's exit code, its reason and the step reached."""
+    atomic.write_json(folder / NAME, {"code": int(code), "reason": reason, "step": step})
+
+
+@contextlib.contextmanager
+def recording_errors(folder: Path, *, enabled: bool) -> Iterator[None]:
+    """Write an error that leaves this context to the folder, if that exists."""
+    try:
+        yield
+    except SraeError as error:
+        if enabled and folder.is_dir():
+            write(folder, error.exit_code, str(error), None)
+        raise
