@@ -546,7 +546,7 @@ def say_finished(options: Options) -> int:
         "are translated. Do it again with --force."
     )
     if summary["failed"]:
-        console.warn(f"{summary['failed']:,} images failed; see {options.out / FAILED}.")
+        console.warn(f"{summary['failed']:,} are not; they are listed in {options.out / FAILED}.")
     return exit_code(options, summary["failed"])
 
 
@@ -557,8 +557,9 @@ def say_total(
     from srae_dist.runtime import console
     from srae_dist.translation.job import FAILED, PROVENANCE
 
+    images = total.translated + total.failed
     console.info(
-        f"Translated {total.translated:,} of {total.translated + total.failed:,} images to "
+        f"Translated {total.translated:,} of {images:,} images to "
         f"{options.to} in {seconds:.1f} s ({rate:,.0f} images/s).\n"
         f"They are in {options.out}, their origins in {options.out / PROVENANCE}."
     )
@@ -567,14 +568,11 @@ def say_total(
     for line in total.first_failed:
         console.warn(f"{line['input']}: {line['reason']}")
     if total.failed:
-        allowed = (
-            ""
-            if exit_code(options, total.failed) == ExitCode.DONE
-            else (f" --force --allow-bad {total.failed} would accept that.")
-        )
+        code = exit_code(options, total.failed)
+        hint = f" --allow-bad {total.failed} accepts that." if code != ExitCode.DONE else ""
         console.warn(
-            f"{total.failed:,} images are not translated; all are in {options.out / FAILED}."
-            f"{allowed}"
+            f"{total.failed:,} of {images:,} images are not translated; all are listed in "
+            f"{options.out / FAILED}.{hint}"
         )
     return exit_code(options, total.failed)
 

@@ -355,6 +355,8 @@ def finish(plan: Plan, outcome: Outcome) -> int:
 
     run_dir = plan.run_dir
     if outcome.end is End.FAULT:
+        if not plan.world.is_main:
+            return ExitCode.USER  # one sentence is enough
         raise UserError(
             f"Step {outcome.step + 1}: {outcome.reason}. The state before it is saved in "
             f"{run_dir}; lower train.lr, set train.precision = fp32, or raise run.patience to skip "

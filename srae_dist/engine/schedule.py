@@ -22,7 +22,7 @@ def learning_rate(step: int, base: float, train: Train) -> float:
 
 
 def term_weights(step: int, names: Sequence[str], objective: Objective) -> list[float]:
-    """Weight of each named term at ``step``; the confusion weight may grow from zero."""
+    """Weight of each named term at ``step``; confusion and domain weights may grow from 0."""
     growth = min(1.0, (step + 1) / max(1, objective.confusion_warmup))
     weights = {
         "reconstruction": objective.reconstruction_weight,

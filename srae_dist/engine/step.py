@@ -72,28 +72,31 @@ class Stepper:
                 self.accelerator.backward(total)
                 sums = {k: sums[k] + v if sums else v for k, v in measures.items()}
                 if self.accelerator.sync_gradients:
-                    norms, fault = self._update(step)
+                    norms, player = self._update(step)
         means = {name: value / self.accumulation for name, value in sums.items()}
-        return StepResult(means, norms, fault and self._name(fault, means), tuple(keys))
+        fault = None if player is None else self._name(player, means)
+        return StepResult(means, norms, fault, tuple(keys))
 
     def _update(self, step: int) -> tuple[dict[str, Tensor], str | None]:
-        """Clip, and step unless a gradient is not finite; then nothing changes."""
+        """Clip, and step unless a gradient is not finite; then nothing changes.
+
+        Returns the gradient norms, and the player whose gradient is not finite, if any.
+        """
         scaled = self.accelerator.scaler is not None
         if scaled:
             self.accelerator.unscale_gradients()  # once; accelerate's own clipping would repeat it
         norms = clip_players(self.players, self.train.clip)
         bad = [name for name, norm in norms.items() if not torch.isfinite(norm)]
-        if bad and not scaled:
-            self.optimizer.zero_grad()
-            return norms, bad[0]
-        self.optimizer.step()  # under fp16 the scaler skips infinities itself and lowers its scale
+        if scaled or not bad:
+            self.optimizer.step()  # under fp16 the scaler skips what is bad and lowers its scale
         self.optimizer.zero_grad()
-        if not (scaled and self.accelerator.optimizer_step_was_skipped):
+        if not bad:
             self.ema.update(self.objective.autoencoder, decay_at(step, self.train.ema))
-        return norms, None
+        return norms, bad[0] if bad else None
 
-    def _name(self, player: str, means: dict[str, Tensor]) -> str:
-        """Name the first term that is not finite on any rank, or else the player's gradient.
+    def _name(self, player: str, means: dict[str, Tensor]) -> str | None:
+        """Name the first term that is not finite on any rank, or else the player's gradient;
+        under fp16 the latter is the scaler looking for its scale, and no fault.
 
         Gradients were averaged over ranks, so all ranks are here together.
         """
@@ -101,6 +104,8 @@ class Stepper:
         for name in self.objective.term_names:
             if not torch.isfinite(torch.tensor(values[name])):
                 return f"term '{name}' is {values[name]}"
+        if self.accelerator.scaler is not None:
+            return None
         return f"the gradient of {player} is not finite"
 
     def reduce(self, measures: dict[str, Tensor]) -> dict[str, float]:

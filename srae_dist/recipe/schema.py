@@ -115,7 +115,7 @@ class Objective(Section):
     confusion_weight: NonNegative = 0.1
     """Weight of L_c."""
     confusion_warmup: Annotated[int, Field(ge=0)] = 0
-    """Steps over which the confusion weight grows from 0."""
+    """Steps over which the confusion and domain weights grow from 0."""
     domain_weight: NonNegative = 0.1
     """Weight of L_d (two discriminators)."""
     content_prior: NonNegative = 0.0

@@ -7,7 +7,6 @@ The recipe owns the numbers (global batch, precision, seed), the launch file own
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,8 @@ if TYPE_CHECKING:
     import torch
     from accelerate import Accelerator
 
-_LAUNCHER = re.compile(r"accelerate|torchrun|torch\.distributed")
+_LAUNCHER_PROGRAMS = ("accelerate", "torchrun")
+_LAUNCHER_MODULES = ("accelerate.commands", "torch.distributed")
 _ACCELERATE_NAMES = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
 
@@ -99,7 +99,7 @@ def join_world(threads: int | None = None) -> World:
         device=state.device,
         visible_gpus=torch.cuda.device_count() if torch.cuda.is_available() else 0,
         threads=threads,
-        launched=any(_LAUNCHER.search(word) for word in parent),
+        launched=_is_launcher(parent),
     )
 
 
@@ -189,17 +189,44 @@ def _parent_command() -> list[str]:
         return []
 
 
+def _is_launcher(command: Sequence[str]) -> bool:
+    """Whether a command line is accelerate's or torch's launcher (its interpreter may lead)."""
+    return any(
+        Path(word).name in _LAUNCHER_PROGRAMS or word.startswith(_LAUNCHER_MODULES)
+        for word in command[:4]
+    )
+
+
 def _check_promise(got: int, command: Sequence[str]) -> None:
-    """Refuse to train on fewer ranks than `accelerate launch --num_processes N` was asked for."""
-    if "launch" not in command or got != 1:
-        return
-    for place, word in enumerate(command):
-        name, _, value = word.partition("=")
-        if name.replace("-", "_") == "__num_processes":
-            value = value or (command[place + 1] if place + 1 < len(command) else "")
-            if value.isdigit() and int(value) > got:
-                raise UserError(
-                    f"accelerate launch was asked for {value} processes and started {got} (--cpu "
-                    "starts only one); use a config file with distributed_type: MULTI_GPU and "
-                    "use_cpu: true (docs/launch/cpu_2_ranks.yaml), or add --multi_gpu for GPUs."
-                )
+    """Refuse to train on fewer ranks than `accelerate launch` was asked for."""
+    promised = _promised(command) if "launch" in command and got == 1 else 1
+    if promised > got:
+        raise UserError(
+            f"accelerate launch was asked for {promised} processes and started {got} (--cpu and "
+            "distributed_type: NO start only one); use a config file with distributed_type: "
+            "MULTI_GPU, and use_cpu: true for CPUs (docs/launch/cpu_2_ranks.yaml), or add "
+            "--multi_gpu for GPUs."
+        )
+
+
+def _promised(command: Sequence[str]) -> int:
+    """Processes that a launch command, or else its config file, asks for."""
+    options = _options(command)
+    if options.get("num_processes", "").isdigit():
+        return int(options["num_processes"])
+    from accelerate.commands.config.config_args import default_config_file, load_config_from_file
+
+    file = options.get("config_file", default_config_file)
+    if not Path(file).is_file():
+        return 1
+    return int(getattr(load_config_from_file(file), "num_processes", None) or 1)
+
+
+def _options(command: Sequence[str]) -> dict[str, str]:
+    """``--some-option value`` and ``--some_option=value`` of a command line, by name."""
+    found = {}
+    for word, following in zip(command, [*command[1:], ""], strict=True):
+        name, equals, value = word.partition("=")
+        if name.startswith("--"):
+            found[name[2:].replace("-", "_")] = value if equals else following
+    return found

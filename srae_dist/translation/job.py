@@ -84,7 +84,7 @@ def look(out: Path, job: Mapping[str, Any], *, force: bool) -> State:
     kind = "an unfinished" if unfinished else "another"
     raise UserError(
         f"{out} holds {kind} translation ({'; '.join(_differences(there, job))}); "
-        "choose another --out, or replace it with --force."
+        "run it as before, choose another --out, or replace it with --force."
     )
 
 
@@ -192,13 +192,11 @@ def _remove_result(out: Path) -> None:
 
 
 def _differences(there: Mapping[str, Any], job: Mapping[str, Any]) -> list[str]:
-    """Name the values that are others than before."""
+    """Name the values that are others than before; digests only where nothing else is."""
     old, new = _flat(there), _flat(job)
-    return [
-        f"{name} was {old.get(name)}, is {new.get(name)}"
-        for name in sorted(old | new)
-        if old.get(name) != new.get(name)
-    ][:4] or ["of another time"]
+    changed = [name for name in sorted(old | new) if old.get(name) != new.get(name)]
+    plain = [name for name in changed if not name.endswith(("sha256", "digest"))]
+    return [f"{name} was {old.get(name)}, is {new.get(name)}" for name in (plain or changed)[:4]]
 
 
 def _flat(value: Mapping[str, Any]) -> dict[str, Any]:

@@ -159,3 +159,30 @@ def test_the_accelerator_is_as_asked(tmp_path: Path) -> None:
     assert made.gradient_accumulation_steps == 3
     assert [str(tracker) for tracker in made.log_with] == ["tensorboard"]
     AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def test_a_config_file_s_promise_counts_too(tmp_path: Path) -> None:
+    """distributed_type: NO with two processes starts one and says nothing."""
+    config = tmp_path / "two.yaml"
+    shipped = Path(__file__).parents[2] / "accelerate_config.yaml"
+    config.write_text(shipped.read_text().replace("num_processes: 1", "num_processes: 2"))
+    command = ["python", "/venv/bin/accelerate", "launch", "--config_file", str(config), "-m", "x"]
+    with pytest.raises(UserError, match="asked for 2 processes and started 1"):
+        launch._check_promise(1, command)
+    launch._check_promise(1, [str(shipped) if word == str(config) else word for word in command])
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (["python", "/venv/bin/accelerate", "launch", "-m", "srae_dist.train"], True),
+        (["/venv/bin/torchrun", "--nproc_per_node", "2"], True),
+        (["python", "-m", "torch.distributed.run"], True),
+        (["python", "-m", "accelerate.commands.launch"], True),
+        (["bash", "/home/me/accelerate-x/run.sh"], False),
+        (["-zsh"], False),
+        ([], False),
+    ],
+)
+def test_only_a_launcher_s_death_ends_a_run(command: list[str], expected: bool) -> None:
+    assert launch._is_launcher(command) is expected
