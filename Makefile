@@ -1,7 +1,8 @@
 # Two commands for a newcomer: `make quickstart` and `make test`. Each does all its own set-up.
 # Choose an interpreter with `make quickstart PYTHON=python3.12`; 3.11 and 3.12 are tested.
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+# The first of these that runs, is new enough and can make environments (a name alone proves nothing).
+PYTHON ?= $(shell for p in python3.12 python3.11 python3; do $$p -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
@@ -12,7 +13,7 @@ help:
 	@echo "make clean        remove the environment and the quickstart's output"
 
 $(VENV)/ready: pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "srae_dist needs Python 3.11 or newer; try: make $(MAKECMDGOALS) PYTHON=python3.12")'
+	@test -n "$(PYTHON)" || { echo "srae_dist needs Python 3.11 or newer with its venv module; install one, or: make $(MAKECMDGOALS) PYTHON=/path/to/python" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
@@ -27,8 +28,9 @@ quickstart: $(VENV)/ready
 	$(BIN)/accelerate launch --config_file accelerate_config.yaml -m srae_dist.train recipes/quickstart.toml
 	$(BIN)/srae-dist batch-translate runs/quickstart shards/quickstart --split test --from photo --to anime --out-kind folder --out runs/quickstart/photo_as_anime --force
 	@echo
-	@echo "Reconstructions and translations: runs/quickstart/samples/ (the newest step-*-translations.png)"
-	@echo "The held-out photos, all translated: runs/quickstart/photo_as_anime/"
+	@echo "Look at: $$(ls runs/quickstart/samples/step-*-translations.png | tail -n 1)"
+	@echo "    and: $$(ls runs/quickstart/samples/step-*-reconstructions.png | tail -n 1)"
+	@echo "All held-out photos as anime: runs/quickstart/photo_as_anime/"
 
 test: lint
 	$(BIN)/python -m pytest

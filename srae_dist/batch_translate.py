@@ -433,16 +433,20 @@ def work(
     progress, begun = Progress(options.out), time.monotonic()
     todo = progress.todo(output.units)
     images = sum(map(len, todo))
+    # by number: another rank may have done some of them already, so `todo` is each rank's own
+    mine = [unit for unit in todo if unit.number % world.size == world.rank]
     with StopRequest(launched=world.launched) as stop, writing(options.out):
-        run_units(machine, output, inputs, progress, todo[world.rank :: world.size], stop, world)
+        run_units(machine, output, inputs, progress, mine, stop, world)
         seconds = time.monotonic() - begun
-        if agreement.any(stop.reason is not None and bool(progress.todo(output.units))):
+        stopped = agreement.any(stop.reason is not None)
+        left = progress.todo(output.units)
+        if stopped and left:
             if world.is_main:
-                say_stopped(output, progress, stop.reason or "another rank was stopped")
+                say_stopped(output, left, stop.reason or "another rank was stopped")
             return ExitCode.STOPPED
         if not world.is_main:
             return ExitCode.DONE
-        if left := progress.todo(output.units):
+        if left:
             raise UserError(
                 f"{len(left)} parts of the work of other ranks are not in {options.out}; "
                 "give an --out that all machines share, and run the same command again."
@@ -450,7 +454,8 @@ def work(
         output.publish(progress)
         records = (progress.load(unit) for unit in output.units)
         total = conclude(options.out, job, records, facts=facts, shown=_SHOWN)
-    return say_total(options, job, total, seconds=seconds, rate=images / max(seconds, 1e-9))
+    speed = f" in {seconds:.1f} s ({images / seconds:,.0f} images/s)" if images else ""
+    return say_total(options, total, speed)
 
 
 def run_units(
@@ -523,14 +528,14 @@ def introduce(
         console.info("An earlier run was stopped; it goes on with what is not done yet.")
 
 
-def say_stopped(output: Output, progress: Progress, reason: str) -> None:
+def say_stopped(output: Output, left: Sequence[Unit], reason: str) -> None:
     """Say how far it came, and how it goes on."""
     from srae_dist.runtime import console
 
-    left = sum(map(len, progress.todo(output.units)))
-    done = sum(map(len, output.units)) - left
+    missing = sum(map(len, left))
+    done = sum(map(len, output.units)) - missing
     console.info(
-        f"Stopped ({reason}); {done:,} images are done and kept, {left:,} are left. "
+        f"Stopped ({reason}); {done:,} images are done and kept, {missing:,} are left. "
         "Run the same command again to go on."
     )
 
@@ -550,17 +555,14 @@ def say_finished(options: Options) -> int:
     return exit_code(options, summary["failed"])
 
 
-def say_total(
-    options: Options, job: dict[str, Any], total: Total, *, seconds: float, rate: float
-) -> int:
+def say_total(options: Options, total: Total, speed: str) -> int:
     """Show what was made and what could not be; return the exit code."""
     from srae_dist.runtime import console
     from srae_dist.translation.job import FAILED, PROVENANCE
 
     images = total.translated + total.failed
     console.info(
-        f"Translated {total.translated:,} of {images:,} images to "
-        f"{options.to} in {seconds:.1f} s ({rate:,.0f} images/s).\n"
+        f"Translated {total.translated:,} of {images:,} images to {options.to}{speed}.\n"
         f"They are in {options.out}, their origins in {options.out / PROVENANCE}."
     )
     for name in total.unreadable_references[:_SHOWN]:

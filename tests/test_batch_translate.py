@@ -128,6 +128,7 @@ def test_what_cannot_be_read_is_listed_and_stops_nothing(
     assert all(f"{name}: " in captured.err for name in bad)
     assert len(lines(out / "translations.jsonl")) == len(NAMES)
     assert len(list(out.rglob("*.png"))) == len(NAMES)
+    assert f"--allow-bad {len(bad)} accepts that" in captured.err
     assert translate(*command) == ExitCode.SOME_FAILED  # finished, and still not whole
     assert translate(*command, "--allow-bad", 4) == ExitCode.DONE
     assert translate(*command, "--allow-bad", 3, "--force") == ExitCode.SOME_FAILED
