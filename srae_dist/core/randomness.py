@@ -56,8 +56,8 @@ def normal(slots: Tensor, shape: tuple[int, ...], key: int) -> Tensor:
     half = (count + 1) // 2
     rows = hash_bits(slots, key)[:, None]  # one 32-bit stream name per slot
     place = torch.arange(half, device=slots.device)[None, :]
-    first = _lowbias32(_lowbias32(rows ^ (2 * place)) ^ 0x9E3779B9)
-    second = _lowbias32(_lowbias32(rows ^ (2 * place + 1)) ^ 0x85EBCA6B)
+    first = _lowbias32(_lowbias32(rows ^ _lowbias32(2 * place)) ^ 0x9E3779B9)
+    second = _lowbias32(_lowbias32(rows ^ _lowbias32(2 * place + 1)) ^ 0x85EBCA6B)
     # 24 bits, shifted by a half, so that the logarithm never sees 0 and float32 is exact
     radius = torch.sqrt(-2.0 * torch.log(((first >> 8).float() + 0.5) * 2.0**-24))
     angle = (second >> 8).float() * (2.0 * math.pi * 2.0**-24)

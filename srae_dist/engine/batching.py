@@ -48,6 +48,6 @@ def cut_batch(
     if per_rank % micro_batch:
         raise UserError(
             f"train.micro_batch = {micro_batch} does not divide the {per_rank} images of a rank "
-            f"(train.global_batch = {global_batch}, {ranks} ranks)."
+            f"(train.global_batch = {global_batch}, {ranks} rank{'s' * (ranks > 1)})."
         )
     return Batching(micro_batch, per_rank // micro_batch)

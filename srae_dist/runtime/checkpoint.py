@@ -77,14 +77,19 @@ def save(
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether every file of a checkpoint is there with the digest it was written with."""
+    """Whether every file of a checkpoint is there with the digest it was written with.
+
+    A folder that was renamed to another step is not what its name says, so not whole.
+    """
     try:
         value = json.loads((folder / DIGESTS).read_text(encoding="utf-8"))
+        if step_of(folder) not in (-1, value["step"]):
+            return False
         return bool(value["sha256"]) and all(
             Path(name).name == name and atomic.sha256_file(folder / name) == digest
             for name, digest in value["sha256"].items()
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return False
 
 
@@ -146,7 +151,7 @@ def read_state(folder: Path) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise ValueError("it is not a table")
         return value
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{folder / STATE} cannot be read: {error}.") from None
 
 
@@ -167,7 +172,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
         raise UserError(f"{path} does not exist.") from None
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is no readable safetensors file ({error}).") from None
     if not isinstance(metadata, dict) or metadata.get("version") != VERSION:
         found = metadata.get("version") if isinstance(metadata, dict) else None

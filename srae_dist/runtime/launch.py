@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     import torch
     from accelerate import Accelerator
 
-_LAUNCHER_PROGRAMS = ("accelerate", "torchrun")
+_LAUNCHER_PROGRAMS = ("accelerate", "accelerate-launch", "torchrun")
 _LAUNCHER_MODULES = ("accelerate.commands", "torch.distributed")
+_LAUNCH_WORDS = {"launch", "accelerate-launch", "accelerate.commands.launch"}
 _ACCELERATE_NAMES = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
 
@@ -51,7 +52,7 @@ class World:
         if self.device.type == "cuda" and self.visible_gpus > self.local_size:
             hint = (
                 f"; {self.visible_gpus} GPUs visible, {self.local_size} used: "
-                f"add --multi_gpu --num_processes {self.visible_gpus}"
+                f"add --multi_gpu --num_processes {self.visible_gpus * self.machines}"
             )
         return f"{ranks} on {machines}, {where}{hint}"
 
@@ -79,7 +80,7 @@ def join_world(threads: int | None = None) -> World:
     if ranks > 1 and not torch.accelerator.is_available():
         os.environ["ACCELERATE_USE_CPU"] = "true"  # else each rank would be a world of its own
     state = PartialState(cpu=os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true"))
-    if state.num_processes != ranks:
+    if "WORLD_SIZE" in os.environ and state.num_processes != ranks:
         raise UserError(
             f"The launcher started {ranks} processes, but each stands alone; check use_cpu and "
             "distributed_type in the launch file (docs/launch/ has working ones)."
@@ -199,7 +200,8 @@ def _is_launcher(command: Sequence[str]) -> bool:
 
 def _check_promise(got: int, command: Sequence[str]) -> None:
     """Refuse to train on fewer ranks than `accelerate launch` was asked for."""
-    promised = _promised(command) if "launch" in command and got == 1 else 1
+    launches = not _LAUNCH_WORDS.isdisjoint(Path(word).name for word in command[:4])
+    promised = _promised(command) if launches and got == 1 else 1
     if promised > got:
         raise UserError(
             f"accelerate launch was asked for {promised} processes and started {got} (--cpu and "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,13 +25,17 @@ class RunLog:
             atomic.write_bytes(self.path, b"".join(line + b"\n" for line in kept))
 
     def write(self, step: int, values: Mapping[str, Any]) -> None:
-        """Append one line."""
+        """Append one line; a number that is not finite becomes ``null``, as JSON has none."""
+        line = {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in values.items()
+        }
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **values}) + "\n")
+            file.write(json.dumps({"step": step, **line}, allow_nan=False) + "\n")
 
 
 def _at(line: bytes) -> float:
     try:
         return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return float("inf")

@@ -16,7 +16,7 @@ _NAMES = ("SIGINT", "SIGTERM", "SIGUSR1")  # those the platform has
 
 
 class StopRequest:
-    """A context in which signals are remembered; ``requested`` says so between steps."""
+    """A context in which signals are remembered; ``reason`` says so between steps."""
 
     def __init__(self, *, launched: bool) -> None:
         """``launched``: the parent process is a launcher, whose death ends the run."""

@@ -1,12 +1,13 @@
 """Images through the model: decoded ahead, translated in batches, encoded behind, in order.
 
 Pillow's codecs release the interpreter, so a few threads decode and encode while the model
-computes. A batch never crosses a unit: which images share a batch depends on neither the number
-of ranks nor on where a translation was stopped, and so neither do the pixels.
+computes. Batches are filled up to few different sizes: kernels are prepared for each size anew,
+and an image's pixels depend on the size of its batch, by rounding, but not on its company.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -87,7 +88,9 @@ class Machine:
     @torch.inference_mode()
     def _pixels(self, batch: Sequence[Work]) -> Pixels:
         """Return the translations of a batch, uint8 N H W 3."""
-        device = self.translator.device.type
+        device, count = self.translator.device.type, len(batch)
+        full = min(self.batch, 1 << (count - 1).bit_length())
+        batch = [*batch, *[batch[-1]] * (full - count)]
         try:
             with torch.autocast(device, torch.bfloat16, enabled=self.bf16):
                 originals = np.stack([work.pixels for work in batch if work.pixels is not None])
@@ -96,7 +99,7 @@ class Machine:
                 if self.sample_seed is not None:
                     z = z + content.sigma * self._noise(batch, z)
                 domain = self.codes.codes([work.lent for work in batch])
-                return to_uint8(self.translator.decode(z, domain))
+                return to_uint8(self.translator.decode(z, domain)[:count])
         except torch.OutOfMemoryError:
             raise UserError(
                 f"A batch of {self.batch} images does not fit into the device's memory; "
@@ -123,14 +126,9 @@ class Machine:
 
 
 def _batches(works: Iterable[Work], size: int) -> Iterator[list[Work]]:
-    """Gather up to ``size`` works of one unit."""
-    batch: list[Work] = []
-    for work in works:
-        if batch and (len(batch) == size or work.item.unit != batch[0].item.unit):
-            yield batch
-            batch = []
-        batch.append(work)
-    if batch:
+    """Gather ``size`` works; the last may be fewer. Units do not matter: shards may be small."""
+    works = iter(works)
+    while batch := list(itertools.islice(works, size)):
         yield batch
 
 

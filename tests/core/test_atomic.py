@@ -101,6 +101,27 @@ def test_a_published_folder_is_whole(tmp_path: Path) -> None:
     assert not temporary.exists()
 
 
+def test_a_folder_is_on_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a power cut could leave a name without its contents."""
+    temporary, final = tmp_path / ".partial", tmp_path / "final"
+    (temporary / "deep").mkdir(parents=True)
+    for name in ("a", "deep/b"):
+        (temporary / name).write_text(name)
+    synced: list[tuple[str, bool]] = []
+
+    def note(path: Path) -> None:
+        synced.append((path.relative_to(tmp_path).as_posix(), final.exists()))
+
+    monkeypatch.setattr(atomic, "sync_file", note)
+    monkeypatch.setattr(atomic, "sync_folder", note)
+    atomic.publish_folder(temporary, final)
+    before = [name for name, renamed in synced if not renamed]
+    assert before == [".partial/a", ".partial/deep/b", ".partial"]
+    assert synced[-1] == (".", True)  # and the rename itself
+
+
 def test_publishing_never_replaces(tmp_path: Path) -> None:
     for name in (".partial", "final"):
         (tmp_path / name).mkdir()

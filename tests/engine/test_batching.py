@@ -68,6 +68,11 @@ def test_an_unfit_micro_batch_is_named_with_the_rank_s_share() -> None:
         cut_batch(global_batch=64, micro_batch=5, ranks=2, device="cpu", image_size=64)
 
 
+def test_one_rank_is_not_several() -> None:
+    with pytest.raises(UserError, match=r"64, 1 rank\)"):
+        cut_batch(global_batch=64, micro_batch=5, ranks=1, device="cpu", image_size=64)
+
+
 def test_large_images_go_one_by_one() -> None:
     cut = cut_batch(global_batch=6, micro_batch=None, ranks=2, device="cpu", image_size=1024)
     assert cut == Batching(1, 3)

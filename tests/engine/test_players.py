@@ -17,7 +17,7 @@ TRAIN = Train(
     discriminator_betas=(0.1, 0.2),
     warmup=9,
     steps=100,
-    weight_decay=0.01,
+    weight_decay=0.03,  # not AdamW's own
 )
 
 
@@ -54,7 +54,7 @@ def test_each_group_has_its_own_rate_and_betas() -> None:
     found = {g["player"]: (g["lr"], tuple(g["betas"])) for g in optimizer.param_groups}
     q = (0.25, (0.1, 0.2))
     assert found == {"autoencoder": (0.5, (0.8, 0.9)), "q_c": q, "q_d": q}
-    assert {g["weight_decay"] for g in optimizer.param_groups} == {0.01}
+    assert {g["weight_decay"] for g in optimizer.param_groups} == {0.03}
 
 
 @pytest.mark.parametrize(("step", "share"), [(0, 0.1), (4, 0.5), (9, 1.0)])

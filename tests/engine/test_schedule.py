@@ -79,3 +79,9 @@ def test_confusion_grows_to_its_weight() -> None:
     assert confusion[9:] == [0.5] * 11
     for row in weights:  # nothing else moves
         assert [*row[:2], *row[3:]] == [*weights[0][:2], *weights[0][3:]]
+
+
+def test_the_domain_term_grows_alike() -> None:
+    section = Objective(discriminators=2, domain_weight=0.5, confusion_warmup=10)
+    weights = [term_weights(step, ["domain"], section)[0] for step in (0, 4, 9, 19)]
+    assert weights == pytest.approx([0.05, 0.25, 0.5, 0.5])

@@ -66,6 +66,8 @@ def test_a_short_row_leaves_its_places_empty() -> None:
     drawn = pixels(grids.grid([("a", flat(10, 3)), ("b", flat(20, 1))]))
     top = GAP + 98 + AIR
     assert (drawn[top : top + 96, CAPTION + 98 :] == WHITE).all()
+    upside_down = grids.grid([("b", flat(20, 1)), ("a", flat(10, 3))])
+    assert upside_down.size == (drawn.shape[1], drawn.shape[0])  # wide enough for the longest
 
 
 def test_reconstructions_lie_under_their_truth() -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from srae_dist.core.errors import UserError
 from srae_dist.model.autoencoder import AutoEncoder
-from srae_dist.model.blocks import norm
+from srae_dist.model.blocks import ResidualBlock, norm, stage_widths
 from srae_dist.model.build import build_autoencoder, build_discriminator, check_sizes
 from srae_dist.recipe.schema import Model
 from tests.objective.tiny import MODEL, SIZE, tiny_batch, tiny_objective
@@ -53,8 +53,25 @@ def test_shapes(image_size: int, code_size: int, k: int, j: int) -> None:
 def test_blocks_per_resolution(blocks: int) -> None:
     model = MODEL.model_copy(update={"blocks": blocks})
     net = build_autoencoder(model, image_size=SIZE, seed=0)
-    made = [m for m in net.trunk.modules() if type(m).__name__ == "ResidualBlock"]
-    assert len(made) == 2 * blocks  # 32 -> 16 -> 8
+    trunk, decoder = (
+        sum(isinstance(m, ResidualBlock) for m in half.modules())
+        for half in (net.trunk, net.decoder)
+    )
+    assert trunk == 2 * blocks  # 32 -> 16 -> 8
+    assert decoder == 2 * blocks + 1  # one more where the codes meet
+
+
+def test_channels_double_up_to_their_bound() -> None:
+    assert stage_widths(8, 64, 5) == [8, 16, 32, 64, 64]
+    assert stage_widths(8, 24, 3) == [8, 16, 24]
+
+
+def test_a_residual_block_starts_near_the_identity() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        x = torch.randn(2, 16, 8, 8)
+        change = (ResidualBlock(16)(x) - x).detach()
+    assert 0 < float(change.std()) < 0.1
 
 
 def test_the_domain_code_is_the_same_everywhere() -> None:
@@ -104,6 +121,21 @@ def test_half_precision_codes_are_float32() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         codes = tiny().encode(images())
     assert codes.content.sigma.dtype == codes.domain.mean.dtype == torch.float32
+
+
+@pytest.mark.parametrize(("name", "channels"), [("q_c", 4), ("q_d", 3)])
+def test_logits_are_float32(name: str, channels: int) -> None:
+    q = build_discriminator(MODEL, name, num_domains=2, seed=0)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert q(torch.zeros(1, channels, 8, 8)).dtype == torch.float32
+
+
+@pytest.mark.parametrize(("name", "channels", "blind"), [("q_c", 4, False), ("q_d", 3, True)])
+def test_only_q_c_sees_how_places_lie_together(name: str, channels: int, blind: bool) -> None:
+    """A domain code is one vector, with fresh noise at each place."""
+    q = build_discriminator(MODEL, name, num_domains=2, seed=0)
+    z = torch.randn(2, channels, 8, 8, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(q(z), q(z.flip(3)), rtol=1e-4, atol=1e-6) is blind
 
 
 @pytest.mark.parametrize("name", ["autoencoder", "q_c", "q_d"])

@@ -20,6 +20,7 @@ from srae_dist.runtime import checkpoint
 
 MODEL = "model.safetensors"
 FILES = (MODEL, checkpoint.EMA, checkpoint.STATE, checkpoint.DIGESTS)
+DEEP = "[" * 100_000  # more than a parser's stack
 
 
 def group(step: int) -> dict[str, Tensor]:
@@ -96,7 +97,9 @@ def test_a_damaged_checkpoint_is_never_the_newest(
     assert checkpoint.newest(tmp_path) == good
 
 
-@pytest.mark.parametrize("text", ["", "[]", "null", '{"sha256": {}}', '{"sha256": 3}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "null", pytest.param(DEEP, id="deep"), '{"sha256": {}}', '{"sha256": 3}']
+)
 def test_a_torn_list_of_digests_is_not_whole(tmp_path: Path, text: str) -> None:
     folder = save(tmp_path, 1)
     (folder / checkpoint.DIGESTS).write_text(text)
@@ -115,6 +118,7 @@ def test_other_things_in_the_folder_are_let_be(tmp_path: Path) -> None:
     good = save(tmp_path, 1)
     shutil.copytree(good, tmp_path / "step-2")
     shutil.copytree(good, tmp_path / "my-best")
+    shutil.copytree(good, tmp_path / "step-00000007.bak")
     (tmp_path / "step-00000009").touch()
     assert checkpoint.newest(tmp_path) == good
 
@@ -262,6 +266,7 @@ def test_nonsense_is_refused_in_a_sentence(tmp_path: Path) -> None:
         ({checkpoint.METADATA_KEY: "{}"}, "version None"),
         ({checkpoint.METADATA_KEY: "[1]"}, "version None"),
         ({checkpoint.METADATA_KEY: "{"}, "no readable"),
+        pytest.param({checkpoint.METADATA_KEY: DEEP}, "no readable", id="deep"),
     ],
 )
 def test_foreign_files_are_refused(
@@ -282,9 +287,17 @@ def test_unreadable_files_are_refused(tmp_path: Path) -> None:
         checkpoint.read_tensors(tmp_path)
 
 
-@pytest.mark.parametrize("text", [None, "", "[1]", "{", "\xff"])
+@pytest.mark.parametrize("text", [None, "", "[1]", "{", pytest.param(DEEP, id="deep"), "\xff"])
 def test_an_unreadable_state_is_refused(tmp_path: Path, text: str | None) -> None:
     if text is not None:
         (tmp_path / checkpoint.STATE).write_bytes(text.encode("latin-1"))
     with pytest.raises(UserError, match=r"state\.json cannot be read"):
         checkpoint.read_state(tmp_path)
+
+
+def test_a_renamed_checkpoint_does_not_pass_for_a_later_step(tmp_path: Path) -> None:
+    real = save(tmp_path, 5)
+    shutil.copytree(real, tmp_path / "step-00000900")
+    assert checkpoint.newest(tmp_path) == real
+    copied = shutil.copytree(real, tmp_path / "best")  # any other name is the user's own
+    assert checkpoint.resolve(copied) == copied / checkpoint.EMA

@@ -14,6 +14,14 @@ from srae_dist.runtime.launch import World, choose_precision, make_accelerator
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 
+@pytest.fixture(autouse=True)
+def no_config_of_the_user_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ``accelerate config`` once wrote on this machine must not decide these tests."""
+    from accelerate.commands.config import config_args
+
+    monkeypatch.setattr(config_args, "default_config_file", str(tmp_path / "none.yaml"))
+
+
 @pytest.mark.parametrize("bf16", [True, False])
 @pytest.mark.parametrize("launched", [None, "", "no"])
 @pytest.mark.parametrize("wanted", ["auto", "fp32", "bf16", "fp16"])
@@ -69,6 +77,8 @@ def test_bf16_needs_ampere(
         "accelerate launch --cpu --num_processes 2 -m srae_dist.train x",
         "/usr/bin/python /usr/bin/accelerate launch --num_processes=2 --cpu -m srae_dist.train x",
         "accelerate launch --num-processes 8 -m srae_dist.train x",
+        "/usr/bin/python /usr/bin/accelerate-launch --cpu --num_processes 2 -m srae_dist.train x",
+        "python -m accelerate.commands.launch --cpu --num_processes 2 -m srae_dist.train x",
     ],
 )
 def test_a_broken_promise_is_refused(words: str) -> None:
@@ -83,6 +93,7 @@ def test_a_broken_promise_is_refused(words: str) -> None:
         (1, "accelerate launch --num_processes 1 -m srae_dist.train x"),
         (2, "accelerate launch --num_processes 2 -m srae_dist.train x"),
         (1, "make train --num_processes 2"),
+        (1, "make all the models and launch --num_processes 2"),
         (1, "accelerate launch --num_processes"),
         (1, "accelerate launch --num_processes many"),
         (1, "bash"),
@@ -110,6 +121,8 @@ def test_idle_gpus_are_pointed_out() -> None:
     said = world(device=GPU, visible_gpus=8).describe()
     assert said.endswith("8 GPUs visible, 1 used: add --multi_gpu --num_processes 8")
     assert "visible" not in world(device=CPU, visible_gpus=8).describe()  # asked for the CPU
+    half = world(size=8, local_size=4, machines=2, device=GPU, visible_gpus=8).describe()
+    assert half.endswith("4 used: add --multi_gpu --num_processes 16")  # counted over machines
 
 
 def test_only_the_first_rank_is_main() -> None:
@@ -140,6 +153,38 @@ def test_ranks_that_stand_alone_are_refused(monkeypatch: pytest.MonkeyPatch) -> 
         launch.join_world()
 
 
+@pytest.mark.parametrize(("given", "threads"), [(None, 3), (5, 5)])
+def test_a_rank_finds_its_place(
+    given: int | None, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rank 2 of two machines' four; each machine's six cores are shared by its two ranks."""
+    import accelerate
+
+    class Third:
+        num_processes, process_index, device = 4, 2, CPU
+
+        def __init__(self, cpu: bool) -> None:
+            assert cpu  # without a GPU each rank would be a world of its own
+
+    command = ["python", "/venv/bin/torchrun", "--nnodes", "2"]
+    set_threads: list[int] = []
+    monkeypatch.setattr(accelerate, "PartialState", Third)
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    monkeypatch.setattr(torch, "set_num_threads", set_threads.append)
+    monkeypatch.setattr(launch, "available_cores", lambda: 6)
+    monkeypatch.setattr(launch, "_parent_command", lambda: command)
+    for name, value in {"WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    for name in ("ACCELERATE_USE_CPU", "GLOO_SOCKET_IFNAME"):
+        monkeypatch.setenv(name, "")  # put back after the test
+        monkeypatch.delenv(name)
+    found = launch.join_world(given)
+    assert (found.rank, found.size, found.local_size, found.machines) == (2, 4, 2, 2)
+    assert found.launched
+    assert set_threads == [found.threads] == [threads]
+    assert "GLOO_SOCKET_IFNAME" not in launch.os.environ  # two machines need their network
+
+
 @pytest.mark.parametrize(
     ("name", "said"), [("tensorbord", "is unknown"), ("aim", "pip install aim")]
 )
@@ -157,6 +202,7 @@ def test_the_accelerator_is_as_asked(tmp_path: Path) -> None:
     )
     assert made.mixed_precision == "bf16"
     assert made.gradient_accumulation_steps == 3
+    assert made.ddp_handler.broadcast_buffers is False  # no module has any that change
     assert [str(tracker) for tracker in made.log_with] == ["tensorboard"]
     AcceleratorState._reset_state(reset_partial_state=True)
 
@@ -176,6 +222,7 @@ def test_a_config_file_s_promise_counts_too(tmp_path: Path) -> None:
     ("command", "expected"),
     [
         (["python", "/venv/bin/accelerate", "launch", "-m", "srae_dist.train"], True),
+        (["python", "/venv/bin/accelerate-launch", "-m", "srae_dist.train"], True),
         (["/venv/bin/torchrun", "--nproc_per_node", "2"], True),
         (["python", "-m", "torch.distributed.run"], True),
         (["python", "-m", "accelerate.commands.launch"], True),

@@ -102,6 +102,14 @@ def test_a_terminal_shows_a_live_panel(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "step 3: skipped" in said
 
 
+def test_other_ranks_are_silent_on_a_terminal_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(console, "out", Console(file=screen, force_terminal=True))
+    with TrainDisplay("faces", start=0, steps=1, shown=False) as display:
+        display.update(1, ONE)
+    assert screen.getvalue() == ""
+
+
 def test_an_exception_ends_the_panel(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Console(file=io.StringIO(), force_terminal=True)
     monkeypatch.setattr(console, "out", terminal)

@@ -9,6 +9,8 @@ import pytest
 
 from srae_dist.runtime.runlog import RunLog
 
+DEEP = b"[" * 100_000  # more than a parser's stack
+
 
 @pytest.fixture
 def log(tmp_path: Path) -> RunLog:
@@ -35,7 +37,16 @@ def test_later_lines_go_and_earlier_ones_keep_their_bytes(
 
 @pytest.mark.parametrize(
     "torn",
-    [b'{"step": 3, "lo', b"{", b"\0\0\0", b'{"step": 1\xff', b"[1]", b"{}", b'{"step": null}'],
+    [
+        b'{"step": 3, "lo',
+        b"{",
+        b"\0\0\0",
+        b'{"step": 1\xff',
+        b"[1]",
+        b"{}",
+        b'{"step": null}',
+        pytest.param(DEEP, id="deep"),
+    ],
 )
 def test_a_torn_last_line_goes(log: RunLog, torn: bytes) -> None:
     whole = log.path.read_bytes()
@@ -56,3 +67,10 @@ def test_a_line_that_lost_only_its_end_of_line_is_kept(log: RunLog) -> None:
 def test_no_log_is_no_trouble(tmp_path: Path) -> None:
     RunLog(tmp_path / "log.jsonl").cut(3)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_not_finite_is_null_to_strict_parsers(tmp_path: Path) -> None:
+    log = RunLog(tmp_path / "log.jsonl")
+    log.write(1, {"a": float("nan"), "b": float("-inf"), "c": 2.0, "skipped": "why"})
+    line = json.loads(log.path.read_text(), parse_constant=pytest.fail)
+    assert line == {"step": 1, "a": None, "b": None, "c": 2.0, "skipped": "why"}

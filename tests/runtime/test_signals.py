@@ -66,6 +66,14 @@ def test_an_orphan_stops(monkeypatch: pytest.MonkeyPatch) -> None:
         assert stop.reason == "the launcher died"
 
 
+def test_an_orphan_remembers_what_it_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The launcher passes SIGTERM on, and is gone when the step ends."""
+    with StopRequest(launched=True) as stop:
+        signal.raise_signal(signal.SIGTERM)
+        monkeypatch.setattr(signals.os, "getppid", lambda: 1)
+        assert stop.reason == "SIGTERM"
+
+
 def test_who_starts_a_run_by_hand_may_leave(monkeypatch: pytest.MonkeyPatch) -> None:
     """``nohup``, or a closed terminal: the shell's death is no request."""
     with StopRequest(launched=False) as stop:
