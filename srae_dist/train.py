@@ -6,8 +6,8 @@ Running the same command again resumes from the newest complete checkpoint.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 HELD_OUT = "test"  # the split whose images the grids show, where the shards have it
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Plan:
     """Everything settled before the first step."""
 
@@ -98,6 +98,9 @@ def train_run(recipe: Recipe, manifest: Manifest, world: World) -> int:
     objective = build_networks(recipe, size, num_domains=len(manifest.domains))
     with locked(run_dir) if world.is_main else contextlib.nullcontext():
         folder, state = find_checkpoint(recipe, run_dir)
+        if world.device.type == "cpu" and int(state.get("step", 0)) < recipe.train.steps:
+            threads = settle_threads(recipe, world, objective, batching, precision, state)
+            world = dataclasses.replace(world, threads=threads)
         plan = Plan(recipe, manifest, size, world, batching, precision, objective, folder, state)
         if plan.start >= recipe.train.steps:
             return say_finished(plan)
@@ -132,6 +135,44 @@ def build_networks(recipe: Recipe, image_size: int, *, num_domains: int) -> Obje
     if recipe.engine.channels_last:
         objective = objective.to(memory_format=torch.channels_last)
     return objective
+
+
+def settle_threads(
+    recipe: Recipe,
+    world: World,
+    objective: Objective,
+    batching: Batching,
+    precision: str,
+    state: dict[str, Any],
+) -> int:
+    """Set this rank's CPU threads: the recipe's, a resumed run's, or the faster of two."""
+    import torch
+
+    from srae_dist.engine.threads import choose, probe
+    from srae_dist.runtime import console
+
+    settled = recipe.engine.threads or state.get("threads")
+    if settled is not None:
+        torch.set_num_threads(int(settled))
+        return int(settled)
+    if world.threads == 1:
+        return 1
+    best, seconds = choose(
+        world.threads,
+        lambda: probe(
+            objective,
+            micro_batch=batching.micro_batch,
+            image_size=objective.autoencoder.image_size,
+            bf16=precision == "bf16",
+        ),
+    )
+    if world.is_main and best < world.threads:
+        console.info(
+            f"{world.threads} threads are slower than {best} here ({seconds[world.threads]:.2f} s "
+            f"against {seconds[best]:.2f} s for {batching.micro_batch} images): the cores are busy "
+            "with other work. Set engine.threads to decide yourself."
+        )
+    return best
 
 
 def find_checkpoint(recipe: Recipe, run_dir: Path) -> tuple[Path | None, dict[str, Any]]:
@@ -288,6 +329,7 @@ def build_hooks(plan: Plan, stepper: Stepper, display: TrainDisplay) -> RunHooks
             "recipe": recipe.model_dump(mode="json"),
             "micro_batch": plan.batching.micro_batch,
             "ranks": plan.world.size,
+            "threads": plan.world.threads,
             "srae_dist": __version__,
         },
         keep_last=recipe.run.keep_last,

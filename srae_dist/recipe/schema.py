@@ -195,7 +195,7 @@ class Engine(Section):
     checkpoint_activations: bool = False
     """Recompute decoder and trunk activations in the backward pass to save memory."""
     threads: Positive | None = None
-    """CPU threads per rank; default: the machine's cores shared by its ranks."""
+    """CPU threads per rank; default: its share of the cores or one, whichever is faster."""
     deterministic: bool = False
     """Insist on deterministic kernels."""
 

@@ -70,9 +70,7 @@ def join_world(threads: int | None = None) -> World:
     import torch
     from accelerate import PartialState
 
-    if (
-        "WORLD_SIZE" in os.environ
-    ):  # gloo guesses an interface from the host name; one host needs none
+    if "WORLD_SIZE" in os.environ:  # gloo guesses an interface; one machine needs none
         local = os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]
         if local and Path("/sys/class/net/lo").exists():
             os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
