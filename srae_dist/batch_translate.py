@@ -88,10 +88,17 @@ class Options:
 
 def batch_translate(
     checkpoint: Annotated[
-        Path, typer.Argument(help="A run folder, a checkpoint folder or an ema.safetensors file.")
+        Path,
+        typer.Argument(
+            metavar="CHECKPOINT",
+            help="A run folder, a checkpoint folder or an ema.safetensors file.",
+        ),
     ],
     input: Annotated[
-        Path, typer.Argument(help="A folder of images (all below it), or a shard folder.")
+        Path,
+        typer.Argument(
+            metavar="INPUT", help="A folder of images (all below it), or a shard folder."
+        ),
     ],
     to: Annotated[str, typer.Option(metavar="DOMAIN", help="Domain to translate to.")],
     out: Annotated[Path, typer.Option(metavar="OUT", help="Where the translations go.")],
@@ -101,7 +108,7 @@ def batch_translate(
             "--from",
             metavar="DOMAIN",
             help="Translate only this domain: its samples of shards; of a folder, what lies in "
-            "folders of that name, if any do. [default: all images]",
+            "folders of that name, if any do (default: all images).",
         ),
     ] = None,
     reference: Annotated[
@@ -111,8 +118,8 @@ def batch_translate(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Images or shards; each image gets the domain code of one drawn from them. "
-            "[default: the mean code of the domain]",
+            help="Images or shards; each image gets the domain code of one drawn from them "
+            "(default: the mean code of the domain).",
         ),
     ] = None,
     split: Annotated[
@@ -120,13 +127,13 @@ def batch_translate(
         typer.Option(help="Split of shards to translate; of a folder's shards, their name."),
     ] = None,
     out_kind: Annotated[
-        OutKind | None, typer.Option(help="What to write. [default: what INPUT is]")
+        OutKind | None, typer.Option(help="What to write (default: what INPUT is).")
     ] = None,
     format: Annotated[Format, typer.Option(help="Image format.")] = Format.PNG,
     quality: Annotated[int, typer.Option(min=1, max=100, help="Of jpg and webp.")] = 95,
     size: Annotated[
         int | None,
-        typer.Option(min=8, max=4096, help="Pixels of the square output. [default: the model's]"),
+        typer.Option(min=8, max=4096, help="Pixels of the square output (default: the model's)."),
     ] = None,
     batch: Annotated[int, typer.Option(min=1, max=65536, help="Images at a time.")] = 64,
     precision: Annotated[
@@ -137,7 +144,7 @@ def batch_translate(
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of --references and --sample.")] = 0,
     device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, cuda:1, mps. [default: the rank's own]")
+        str | None, typer.Option(help="cpu, cuda, cuda:1, mps (default: the rank's own).")
     ] = None,
     allow_bad: Annotated[
         int, typer.Option(metavar="N", min=0, help="Unreadable images that are no failure.")

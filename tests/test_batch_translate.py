@@ -62,6 +62,23 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+def test_help_tells_what_happens_by_default(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")  # no default is broken over two lines
+    assert translate("--help") == ExitCode.DONE
+    said = capsys.readouterr().out
+    assert {"CHECKPOINT", "INPUT"} <= set(said.split())
+    for default in (
+        "all images",
+        "the mean code",
+        "what INPUT is",
+        "the model's",
+        "the rank's own",
+    ):
+        assert f"(default: {default}" in said
+
+
 def test_a_folder_becomes_a_folder(
     run: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
