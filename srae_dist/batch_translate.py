@@ -7,6 +7,7 @@ Running the same command again goes on with what is not done yet.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import shutil
 import time
@@ -266,6 +267,7 @@ def translate_all(
 ) -> int:
     """Translate what is not done yet, on all ranks; return the exit code."""
     from srae_dist.runtime.launch import choose_precision
+    from srae_dist.runtime.threads import choose
     from srae_dist.translation.agreement import Agreement
     from srae_dist.translation.job import PARTIAL, State
 
@@ -274,6 +276,8 @@ def translate_all(
     job = describe_job(options, file, translator, inputs, references, precision)
     output = build_output(options, translator, inputs, facts)
     machine = build_machine(options, translator, references, output, precision)
+    if translator.device.type == "cpu" and world.threads > 1:
+        world = dataclasses.replace(world, threads=choose(world.threads, machine.seconds)[0])
     agreement = Agreement(world.size)
     try:
         with contextlib.ExitStack() as stack:

@@ -148,8 +148,9 @@ def settle_threads(
     """Set this rank's CPU threads: the recipe's, a resumed run's, or the faster of two."""
     import torch
 
-    from srae_dist.engine.threads import choose, probe
+    from srae_dist.engine.probe import step_seconds
     from srae_dist.runtime import console
+    from srae_dist.runtime.threads import choose
 
     settled = recipe.engine.threads or state.get("threads")
     if settled is not None:
@@ -159,7 +160,7 @@ def settle_threads(
         return 1
     best, seconds = choose(
         world.threads,
-        lambda: probe(
+        lambda: step_seconds(
             objective,
             micro_batch=batching.micro_batch,
             image_size=objective.autoencoder.image_size,

@@ -8,6 +8,7 @@ and an image's pixels depend on the size of its batch, by rounding, but not on i
 from __future__ import annotations
 
 import itertools
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -33,6 +34,9 @@ In = TypeVar("In")
 Out = TypeVar("Out")
 
 
+_PROBED = 16  # images of a probe
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """An image on its way through."""
@@ -55,6 +59,17 @@ class Machine:
     batch: int
     bf16: bool
     sample_seed: int | None  # None: content codes are the means
+
+    def seconds(self) -> float:
+        """Seconds of translating some blank images: a probe."""
+        side, count = self.translator.image_size, min(self.batch, _PROBED)
+        blank = torch.zeros(count, side, side, 3, dtype=torch.uint8)
+        begun = time.perf_counter()
+        device = self.translator.device.type
+        with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=self.bf16):
+            codes = self.translator.encode(blank)
+            self.translator.decode(codes.content.mean, codes.domain.mean)
+        return time.perf_counter() - begun
 
     def run(self, items: Iterable[Item], *, threads: int) -> Iterator[Work]:
         """Translate; yields every item, translated or failed, in order."""

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from srae_dist.engine.threads import choose, probe
+from srae_dist.engine.probe import step_seconds
+from srae_dist.runtime.threads import choose
 from tests.objective.tiny import SIZE, tiny_objective
 
 
@@ -33,6 +34,6 @@ def test_one_outlier_does_not_decide() -> None:
 def test_a_probe_runs_the_objective_and_leaves_nothing_behind() -> None:
     objective = tiny_objective()
     before = {name: tensor.clone() for name, tensor in objective.state_dict().items()}
-    assert probe(objective, micro_batch=2, image_size=SIZE, bf16=False) > 0
+    assert step_seconds(objective, micro_batch=2, image_size=SIZE, bf16=False) > 0
     assert all(p.grad is None for p in objective.parameters())
     assert all(torch.equal(before[name], t) for name, t in objective.state_dict().items())
