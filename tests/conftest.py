@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+# a shell's background jobs, and some CI systems', begin with SIGINT ignored
+signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.pop("ACCELERATE_MIXED_PRECISION", None)
 
