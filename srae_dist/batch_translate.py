@@ -12,23 +12,19 @@ import itertools
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from srae_dist import __version__
-from srae_dist.core.errors import ExitCode, SampleError, SraeError, UserError
+from srae_dist.core.errors import ExitCode, SraeError, UserError
+from srae_dist.translation.options import Format, Options, OutKind, Precision, check_places
 
 if TYPE_CHECKING:
-    import torch
-
     from srae_dist.runtime.launch import World
     from srae_dist.runtime.signals import StopRequest
     from srae_dist.translation.agreement import Agreement
-    from srae_dist.translation.codes import DomainCodes
     from srae_dist.translation.inputs import Images, Item, Unit
     from srae_dist.translation.job import Progress, State, Total
     from srae_dist.translation.outputs import Output
@@ -37,54 +33,6 @@ if TYPE_CHECKING:
 
 _SHOWN = 20  # failures named on the screen; all are in the list on disk
 _MOST_THREADS = 16  # of one rank's codecs
-_FOLDER_SPLIT = "train"  # what the shards of a folder are named, as `srae-dist shard` does
-
-
-class OutKind(StrEnum):
-    """What is written."""
-
-    FOLDER = "folder"
-    SHARDS = "shards"
-
-
-class Format(StrEnum):
-    """How images are stored."""
-
-    PNG = "png"
-    JPG = "jpg"
-    WEBP = "webp"
-
-
-class Precision(StrEnum):
-    """What the model computes in."""
-
-    AUTO = "auto"
-    BF16 = "bf16"
-    FP32 = "fp32"
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """The command line."""
-
-    source: Path  # INPUT
-    to: str
-    out: Path
-    from_: str | None
-    reference: Path | None
-    references: Path | None
-    split: str | None
-    out_kind: str | None
-    format: str
-    quality: int
-    size: int | None
-    batch: int
-    precision: str
-    sample: bool
-    seed: int
-    device: str | None
-    allow_bad: int
-    force: bool
 
 
 def batch_translate(
@@ -178,6 +126,7 @@ def batch_translate(
     check_places(options)
 
     from srae_dist.runtime import checkpoint as checkpoints
+    from srae_dist.translation.setup import find_device, open_inputs
     from srae_dist.translation.translator import load
 
     file = checkpoints.resolve(checkpoint)
@@ -188,73 +137,8 @@ def batch_translate(
     from srae_dist.runtime.launch import join_world
 
     world = join_world()
-    translator.to(find_device(device, world))
+    translator.to(find_device(device, default=world.device))
     return translate_all(options, file, translator, inputs, references_found, world)
-
-
-def check_places(options: Options) -> None:
-    """Refuse what would read its own output, and options that contradict each other.
-
-    Raises:
-        UserError: OUT and an input lie in one another, or two sources of domain codes are given.
-    """
-    if options.reference is not None and options.references is not None:
-        raise UserError("--reference and --references exclude each other; leave one out.")
-    out = options.out.resolve()
-    for name, place in (("INPUT", options.source), ("--references", options.references)):
-        if place is None:
-            continue
-        if not place.is_dir():
-            what = "is a file, but must be a folder" if place.exists() else "does not exist"
-            raise UserError(f"{name} {place} {what}; give a folder of images, or of shards.")
-        path = place.resolve()
-        if out.is_relative_to(path) or path.is_relative_to(out):
-            raise UserError(
-                f"--out {options.out} and {name} {place} lie in one another; choose another --out."
-            )
-
-
-def open_inputs(options: Options, translator: Translator) -> tuple[Images, Images | None]:
-    """List the images to translate, and the references.
-
-    Raises:
-        UserError: there are none, or a split or domain is unknown.
-    """
-    from srae_dist.data.records import check_split
-    from srae_dist.translation.inputs import FolderImages, open_images
-
-    inputs = open_images(options.source, split=options.split, domain=options.from_)
-    if isinstance(inputs, FolderImages):
-        if options.from_ is not None and not inputs.has_domain_folder:
-            translator.domain_index(options.from_)
-        if options.split is not None:
-            if options.out_kind != OutKind.SHARDS.value:
-                raise UserError(
-                    f"--split picks samples of shards, but {options.source} is a folder of images; "
-                    "leave it out, or give the split's own folder as INPUT."
-                )
-            check_split(options.split)
-    if options.references is None:
-        return inputs, None
-    return inputs, open_images(options.references, domain=options.to)
-
-
-def find_device(name: str | None, world: World) -> torch.device:
-    """Return the device to compute on.
-
-    Raises:
-        UserError: there is no such device here.
-    """
-    import torch
-
-    if name is None:
-        return world.device
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError):
-        raise UserError(f"--device {name} is not a device of this machine; try cpu.") from None
-    return device
 
 
 def translate_all(
@@ -270,6 +154,7 @@ def translate_all(
     from srae_dist.runtime.threads import choose
     from srae_dist.translation.agreement import Agreement
     from srae_dist.translation.job import PARTIAL, State
+    from srae_dist.translation.setup import build_machine, build_output, describe_job
 
     precision = choose_precision(options.precision, translator.device)
     facts = {"checkpoint": str(file), "step": translator.step, "to": options.to}
@@ -316,115 +201,6 @@ def claim(options: Options, job: dict[str, Any], stack: contextlib.ExitStack) ->
         with writing(options.out):
             begin(options.out, job, state)
     return state
-
-
-def describe_job(
-    options: Options,
-    file: Path,
-    translator: Translator,
-    inputs: Images,
-    references: Images | None,
-    precision: str,
-) -> dict[str, Any]:
-    """Return everything that the translations depend on, as JSON."""
-    from srae_dist.core.atomic import sha256_file
-
-    code: dict[str, Any] = {"kind": "mean"}
-    if options.reference is not None and options.reference.is_file():
-        code = {"kind": "reference", "sha256": sha256_file(options.reference)}
-    if references is not None:
-        path = str(references.root.resolve())
-        code = {"kind": "references", "path": path, "digest": references.digest}
-    return {
-        "checkpoint": {"step": translator.step, "sha256": sha256_file(file)},
-        "input": {
-            "path": str(inputs.root.resolve()),
-            "kind": inputs.kind,
-            "images": len(inputs),
-            "digest": inputs.digest,
-        },
-        "output": {
-            "kind": options.out_kind or inputs.kind,
-            "format": options.format,
-            "quality": options.quality if options.format != Format.PNG.value else None,
-            "size": options.size or translator.image_size,
-        },
-        "from": options.from_,
-        "to": options.to,
-        "domains": list(translator.domains),
-        "split": options.split,
-        "code": code,
-        "sample": options.sample,
-        "seed": options.seed,
-        "batch": options.batch,
-        "precision": precision,
-    }
-
-
-def build_output(
-    options: Options, translator: Translator, inputs: Images, facts: dict[str, Any]
-) -> Output:
-    """Choose what writes the translations."""
-    from srae_dist.data.writer import Form
-    from srae_dist.translation.outputs import FolderOutput, ShardOutput
-
-    form = Form(options.size or translator.image_size, options.format, options.quality)
-    if (options.out_kind or inputs.kind) == OutKind.FOLDER.value:
-        return FolderOutput(options.out, inputs, form, batch=options.batch, facts=facts)
-    return ShardOutput(
-        options.out,
-        inputs,
-        form,
-        split=options.split or _FOLDER_SPLIT,
-        domains=translator.domains,
-        target=translator.domain_index(options.to),
-        facts=facts,
-    )
-
-
-def build_machine(
-    options: Options,
-    translator: Translator,
-    references: Images | None,
-    output: Output,
-    precision: str,
-) -> Machine:
-    """Join model, domain codes and output."""
-    from srae_dist.translation.codes import DrawnReferences, FixedCode
-    from srae_dist.translation.pipeline import Machine
-
-    codes: DomainCodes
-    if references is not None:
-        codes = DrawnReferences(translator, references, seed=options.seed)
-    elif options.reference is not None:
-        codes = FixedCode(encode_reference(translator, options.reference), str(options.reference))
-    else:
-        codes = FixedCode(translator.mean_codes[translator.domain_index(options.to)], "mean")
-    return Machine(
-        translator,
-        codes,
-        output.encode,
-        size=options.size or translator.image_size,
-        batch=options.batch,
-        bf16=precision == Precision.BF16.value,
-        sample_seed=options.seed if options.sample else None,
-    )
-
-
-def encode_reference(translator: Translator, path: Path) -> torch.Tensor:
-    """Return the domain code of an image file.
-
-    Raises:
-        UserError: it cannot be read.
-    """
-    from srae_dist.data.images import decode
-    from srae_dist.data.sources import read_file
-
-    try:
-        image = decode(read_file(path))
-    except SampleError as error:
-        raise UserError(f"--reference {path} cannot be read: {error}; give another.") from None
-    return translator.encode(image).domain.mean[0]
 
 
 def work(

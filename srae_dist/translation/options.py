@@ -1,0 +1,78 @@
+"""What the command line asks of a translation; light, since ``--help`` needs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from srae_dist.core.errors import UserError
+
+
+class OutKind(StrEnum):
+    """What is written."""
+
+    FOLDER = "folder"
+    SHARDS = "shards"
+
+
+class Format(StrEnum):
+    """How images are stored."""
+
+    PNG = "png"
+    JPG = "jpg"
+    WEBP = "webp"
+
+
+class Precision(StrEnum):
+    """What the model computes in."""
+
+    AUTO = "auto"
+    BF16 = "bf16"
+    FP32 = "fp32"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The command line."""
+
+    source: Path  # INPUT
+    to: str
+    out: Path
+    from_: str | None
+    reference: Path | None
+    references: Path | None
+    split: str | None
+    out_kind: str | None
+    format: str
+    quality: int
+    size: int | None
+    batch: int
+    precision: str
+    sample: bool
+    seed: int
+    device: str | None
+    allow_bad: int
+    force: bool
+
+
+def check_places(options: Options) -> None:
+    """Refuse what would read its own output, and options that contradict each other.
+
+    Raises:
+        UserError: OUT and an input lie in one another, or two sources of domain codes are given.
+    """
+    if options.reference is not None and options.references is not None:
+        raise UserError("--reference and --references exclude each other; leave one out.")
+    out = options.out.resolve()
+    for name, place in (("INPUT", options.source), ("--references", options.references)):
+        if place is None:
+            continue
+        if not place.is_dir():
+            what = "is a file, but must be a folder" if place.exists() else "does not exist"
+            raise UserError(f"{name} {place} {what}; give a folder of images, or of shards.")
+        path = place.resolve()
+        if out.is_relative_to(path) or path.is_relative_to(out):
+            raise UserError(
+                f"--out {options.out} and {name} {place} lie in one another; choose another --out."
+            )
