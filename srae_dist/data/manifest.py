@@ -177,7 +177,7 @@ def load_index(root: Path, split: Split, num_domains: int) -> Index:
         len(column) != split.samples for column in (index.domain, index.offset, index.size, keys)
     ):
         raise UserError(f"{path} does not agree with {root / MANIFEST}; {again}.")
-    if len(index) and int(index.domain.max()) >= num_domains:
+    if len(index) and int(np.max(index.domain)) >= num_domains:
         raise UserError(f"{path} names a domain that {root / MANIFEST} has not; {again}.")
     return index
 

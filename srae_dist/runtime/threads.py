@@ -1,8 +1,8 @@
 """How many CPU threads: all of the rank's cores, or one, whichever is faster right now.
 
 Convolutions meet at a barrier dozens of times an image. On a machine that others use too, a thread
-that waits for a core holds up all the rest: two threads beside two other busy processes were
-measured at 4 images/s where one made 63 (docs/results.md). So both are tried before the work.
+that waits for a core holds up all the rest: beside two other busy processes, two threads were
+measured at 30 images/s where one made 46 (docs/results.md). So both are tried before the work.
 """
 
 from __future__ import annotations
