@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from srae_dist.core.errors import SampleError
-
-Pixels = NDArray[np.uint8]  # H W C, C = 3
+from srae_dist.data import fast
+from srae_dist.data.resize import Pixels as Pixels
+from srae_dist.data.resize import resize_square
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 SUFFIXES = ("jpg", "jpeg", "png", "webp")  # of the files above, lower case
@@ -38,6 +39,12 @@ _UPRIGHT = {  # EXIF orientation -> what turns the image upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_SWAPS = (
+    Image.Transpose.TRANSPOSE,
+    Image.Transpose.ROTATE_270,
+    Image.Transpose.TRANSVERSE,
+    Image.Transpose.ROTATE_90,
+)
 
 
 # Pillow's own guard against decompression bombs only warns; _open() refuses, and earlier
@@ -67,6 +74,11 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
         return _rgb(_upright(image))
 
 
+def pixels_of(image: Image.Image) -> Pixels:
+    """Return an image's RGB pixels, as decode makes them, at its own size; EXIF is not applied."""
+    return np.array(_rgb(image))
+
+
 def decode_array(data: bytes, size: int) -> Pixels:
     """Return the image in a file's bytes as ``size x size x 3``; see decode and resize_square.
 
@@ -75,24 +87,38 @@ def decode_array(data: bytes, size: int) -> Pixels:
     Raises:
         SampleError: as decode.
     """
-    return resize_square(decode(data), size)
+    out = np.empty((size, size, 3), np.uint8)
+    decode_into(data, out)
+    return out
 
 
-def resize_square(image: Image.Image, size: int) -> Pixels:
-    """Cut the largest centred square and resize it, antialiased (Lanczos), to ``size x size x 3``.
+def decode_into(data: bytes, out: Pixels) -> None:
+    """Decode an image file into ``out``, size x size x 3 and contiguous; as decode_array.
 
-    Large images are first reduced by whole factors, to not less than three times the size.
+    Raises:
+        SampleError: as decode; ``out`` then holds anything.
     """
-    if image.mode != "RGB":
-        image = _rgb(image)
-    width, height = image.size
-    side = min(width, height)
-    if width != height:  # cut first: resize(box=...) would blend in what lies beyond
-        left, top = (width - side) // 2, (height - side) // 2
-        image = image.crop((left, top, left + side, top + side))
-    if side != size:
-        image = image.resize((size, size), Image.Resampling.LANCZOS, reducing_gap=3.0)
-    return np.array(image)
+    if not fast.decode_into(data, out):
+        out[:] = resize_square(np.asarray(decode(data)), len(out))
+
+
+def read_square(data: bytes, size: int, *, shrink: bool = False) -> tuple[Pixels, tuple[int, int]]:
+    """Return the image in a file's bytes as ``size x size x 3``, and its own upright width, height.
+
+    ``shrink`` allows a JPEG to be decoded at a half, quarter or eighth of its size where that is
+    still at least ``size``: faster, and slightly other pixels.
+
+    Raises:
+        SampleError: as decode.
+    """
+    with _damage():
+        plain = _read_plain(data, size if shrink else 0)
+    if plain is not None:
+        pixels, own = plain
+    else:
+        pixels = np.asarray(decode(data))
+        own = (pixels.shape[1], pixels.shape[0])
+    return resize_square(pixels, size), own
 
 
 def encode(pixels: Pixels, *, format: str = "jpg", quality: int = 95) -> bytes:
@@ -101,17 +127,37 @@ def encode(pixels: Pixels, *, format: str = "jpg", quality: int = 95) -> bytes:
     ``format`` is "jpg" (colour at full resolution: small images show its loss), "png" (lossless;
     ``quality`` means nothing) or "webp".
     """
-    stream = io.BytesIO()
-    image = Image.fromarray(np.ascontiguousarray(pixels))
+    pixels = np.ascontiguousarray(pixels)
     if format == "jpg":
-        image.save(stream, "JPEG", quality=quality, subsampling=0)
-    elif format == "png":
+        return fast.encode_jpeg(pixels, quality)
+    stream = io.BytesIO()
+    image = Image.fromarray(pixels)
+    if format == "png":
         image.save(stream, "PNG")
     elif format == "webp":
         image.save(stream, "WEBP", quality=quality)
     else:
         raise ValueError(f"format is {format!r}, not one of {', '.join(ENCODINGS)}")
     return stream.getvalue()
+
+
+def _read_plain(data: bytes, shrink_to: int) -> tuple[Pixels, tuple[int, int]] | None:
+    """Decode a plain image fast and turn it upright, or return None."""
+    if not 0 < len(data) <= MAX_BYTES:
+        return None
+    pixels = fast.decode_plain(data, max_pixels=MAX_PIXELS, shrink_to=shrink_to)
+    if pixels is None:
+        return None
+    oriented = b"Exif" in data  # in a PNG or WEBP that would not have been plain
+    if not (oriented or shrink_to):
+        return pixels, (pixels.shape[1], pixels.shape[0])
+    image = Image.open(io.BytesIO(data), formats=FORMATS)  # reads the header
+    method = _orientation(image) if oriented else None
+    if method is None:
+        return pixels, image.size
+    turned = np.asarray(Image.fromarray(pixels).transpose(method))
+    swaps = method in _SWAPS
+    return turned, image.size[::-1] if swaps else image.size
 
 
 @contextmanager
@@ -140,12 +186,17 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
 
 
 def _upright(image: Image.Image) -> Image.Image:
+    method = _orientation(image)
+    return image if method is None else image.transpose(method)
+
+
+def _orientation(image: Image.Image) -> Image.Transpose | None:
+    """Return what turns an image upright, if it needs that."""
     try:
         orientation = image.getexif().get(_ORIENTATION)
     except Exception:  # damaged EXIF says nothing of the orientation; the pixels are sound
-        return image
-    method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
-    return image if method is None else image.transpose(method)
+        return None
+    return _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
 
 
 def _rgb(image: Image.Image) -> Image.Image:

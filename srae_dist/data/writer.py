@@ -6,9 +6,7 @@ are dealt to shards and their sizes differ by at most one. Memory holds no image
 
 from __future__ import annotations
 
-import hashlib
 import json
-import tarfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +16,7 @@ import numpy as np
 
 from srae_dist.core.errors import SampleError, UserError
 from srae_dist.data import images
-from srae_dist.data.manifest import MANIFEST, Index, Manifest, Shard, Split, load_manifest
+from srae_dist.data.manifest import MANIFEST, Digests, Index, Manifest, Shard, Split, load_manifest
 from srae_dist.data.publish import (
     Bad,
     Written,
@@ -30,11 +28,10 @@ from srae_dist.data.publish import (
     workplace,
 )
 from srae_dist.data.records import Content, Record, Source
+from srae_dist.data.tar import Tar
 
 MIN_SHARDS = 64
 SHARD_SAMPLES = 10_000  # at most, unless the number of shards is given
-
-_BLOCK = 512  # tar's unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +156,7 @@ def _encode(record: Record, content: Content | SampleError, form: Form) -> tuple
     if isinstance(content, SampleError):
         raise content
     if isinstance(content.image, bytes):
-        image = images.decode(content.image)
-        width, height = image.size
-        pixels = images.resize_square(image, form.size)
+        pixels, (width, height) = images.read_square(content.image, form.size)
     else:
         pixels = content.image
         height, width = pixels.shape[:2]
@@ -182,17 +177,18 @@ def _pack(
     count = count_shards(len(samples), form.shards)
     bounds = [len(samples) * number // count for number in range(count + 1)]
     offsets: list[int] = []
-    shards = []
+    shards, blocks = [], []
     keys = [f"{split}-{number:09d}" for number in range(len(samples))]
     with spool.open("rb") as images_file:
         for number in range(count):
             part = slice(bounds[number], bounds[number + 1])
             path = folder / shard_name(split, number)
-            shard, places = _pack_shard(
+            shard, places, digests = _pack_shard(
                 path, images_file, keys[part], samples[part], domains, form.format
             )
             shards.append(shard)
             offsets += places
+            blocks.append(digests)
     index = Index(
         np.repeat(np.arange(count), np.diff(bounds)).astype(np.uint32),
         np.array([sample.domain for sample in samples], np.uint16),
@@ -200,7 +196,7 @@ def _pack(
         np.array([sample.size for sample in samples], np.uint32),
         np.array([key.encode("ascii") for key in keys]),
     )
-    return save_split_index(folder, split, index, shards)
+    return save_split_index(folder, split, index, shards, blocks)
 
 
 def _pack_shard(
@@ -210,7 +206,7 @@ def _pack_shard(
     samples: Sequence[Sample],
     domains: tuple[str, ...],
     suffix: str,
-) -> tuple[Shard, list[int]]:
+) -> tuple[Shard, list[int], Digests]:
     """Write one tar file; return its entry and where each image's bytes begin."""
     offsets = []
     with path.open("wb") as file:
@@ -223,36 +219,4 @@ def _pack_shard(
         tar.end()
     held = np.bincount([sample.domain for sample in samples], minlength=len(domains)).tolist()
     counts = dict(zip(domains, held, strict=True))
-    return Shard(path.name, len(samples), tar.bytes, tar.sha256(), counts), offsets
-
-
-class Tar:
-    """A tar file whose bytes depend on its members alone: no clock, no user, one mode.
-
-    (webdataset's writer sorts members by suffix and does not tell where they lie.)
-    """
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file, self._digest, self.bytes = file, hashlib.sha256(), 0
-
-    def add(self, name: str, data: bytes) -> int:
-        """Append a member; return where its data begins."""
-        info = tarfile.TarInfo(name)
-        info.size, info.mode, info.mtime = len(data), 0o644, 0
-        self._put(info.tobuf(tarfile.USTAR_FORMAT, "ascii", "strict"))
-        start = self.bytes
-        self._put(data + bytes(-len(data) % _BLOCK))
-        return start
-
-    def end(self) -> None:
-        """Append the end mark."""
-        self._put(bytes(2 * _BLOCK))
-
-    def sha256(self) -> str:
-        """Return the hexadecimal SHA-256 of all bytes so far."""
-        return self._digest.hexdigest()
-
-    def _put(self, data: bytes) -> None:
-        self._file.write(data)
-        self._digest.update(data)
-        self.bytes += len(data)
+    return Shard(path.name, len(samples), tar.bytes, tar.sha256(), counts), offsets, tar.blocks()

@@ -18,12 +18,12 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from srae_dist.core import randomness
 from srae_dist.core.errors import SampleError, UserError
-from srae_dist.data.images import Pixels, decode_array, resize_square
+from srae_dist.data.images import Pixels, decode_array
+from srae_dist.data.resize import resize_square
 from srae_dist.data.sources import read_file
 from srae_dist.model.pixels import to_uint8
 from srae_dist.translation.codes import DomainCodes, Lent
@@ -133,7 +133,7 @@ class Machine:
             return work
         pixels = work.pixels
         if pixels.shape[0] != self.size:
-            pixels = resize_square(Image.fromarray(pixels), self.size)
+            pixels = resize_square(pixels, self.size)
         try:
             return replace(work, pixels=None, file=self.encode(replace(work, pixels=pixels)))
         except SampleError as error:

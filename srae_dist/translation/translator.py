@@ -18,7 +18,8 @@ from torch import Tensor
 
 from srae_dist.core.errors import UserError, did_you_mean
 from srae_dist.core.types import Codes
-from srae_dist.data.images import resize_square
+from srae_dist.data.images import pixels_of
+from srae_dist.data.resize import resize_square
 from srae_dist.model.autoencoder import AutoEncoder
 from srae_dist.model.build import build_autoencoder
 from srae_dist.model.pixels import normalise, to_uint8
@@ -127,7 +128,7 @@ class Translator:
             if not images:
                 raise UserError("There is no image to encode.")
             upright = map(ImageOps.exif_transpose, images)
-            images = np.stack([resize_square(image, self.image_size) for image in upright])
+            images = np.stack([resize_square(pixels_of(x), self.image_size) for x in upright])
         batch = torch.as_tensor(images).to(self.device)
         size = self.image_size
         if batch.dtype == torch.uint8 and batch.shape[1:] == (size, size, 3):

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from srae_dist.core.errors import SampleError
-from srae_dist.data import images
+from srae_dist.data import fast, images
+from srae_dist.data.resize import resize_square
 
 RED, BLUE = (250, 10, 10), (10, 10, 250)
 
@@ -172,15 +173,15 @@ def test_damage_is_a_sample_error_or_an_image(data: st.DataObject) -> None:
 def test_crop_is_centred_and_square() -> None:
     image = Image.new("RGB", (300, 100), RED)
     image.paste(BLUE, (100, 0, 200, 100))
-    assert (images.resize_square(image, 10) == BLUE).all()
-    assert (images.resize_square(image.rotate(90, expand=True), 10) == BLUE).all()
+    assert (resize_square(np.asarray(image), 10) == BLUE).all()
+    assert (resize_square(np.asarray(image.rotate(90, expand=True)), 10) == BLUE).all()
 
 
 @pytest.mark.parametrize("side", [100, 512, 1000])
 def test_resize_is_antialiased(side: int) -> None:
     stripes = np.zeros((side, side, 3), np.uint8)
     stripes[:, ::2] = 255
-    small = images.resize_square(Image.fromarray(stripes), 20)
+    small = resize_square(stripes, 20)
     assert small.shape == (20, 20, 3) and small.dtype == np.uint8
     assert abs(small[2:-2, 2:-2].astype(int) - 127).max() <= 6
 
@@ -191,6 +192,104 @@ def test_the_right_size_is_not_resampled() -> None:
     decoded = images.decode_array(data, 32)
     assert (decoded == noise).all() and decoded.flags.writeable
     assert images.decode_array(data, 16).shape == (16, 16, 3)
+
+
+def photo(width: int = 64, height: int = 64) -> Image.Image:
+    """Smooth colours with some noise, as photographs have them."""
+    random = np.random.default_rng(1)
+    small = Image.fromarray(random.integers(0, 256, (5, 5, 3), np.uint8))
+    smooth = np.asarray(small.resize((width, height), Image.Resampling.BICUBIC)).astype(int)
+    noisy = smooth + random.integers(-9, 10, smooth.shape)
+    return Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
+
+
+PLAIN = {
+    "jpg": ("JPEG", {"quality": 90}),
+    "jpg, half chroma": ("JPEG", {"quality": 80, "subsampling": 2}),
+    "jpg, progressive": ("JPEG", {"progressive": True}),
+    "png": ("PNG", {}),
+    "webp": ("WEBP", {"quality": 80}),
+    "webp, lossless": ("WEBP", {"lossless": True}),
+}
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("name", PLAIN)
+def test_the_fast_way_gives_the_careful_way_s_pixels(name: str, mode: str) -> None:
+    kind, options = PLAIN[name]
+    data = file_of(photo().convert(mode), kind, **options)
+    out = np.empty((64, 64, 3), np.uint8)
+    assert fast.decode_into(data, out)  # else it would be slow, and nobody would know
+    assert (out == np.asarray(images.decode(data))).all()
+    wide = file_of(photo(80, 50).convert(mode), kind, **options)
+    pixels = fast.decode_plain(wide, max_pixels=4000)
+    assert pixels is not None and (pixels == np.asarray(images.decode(wide))).all()
+    assert fast.decode_plain(wide, max_pixels=3999) is None
+
+
+def unlike() -> dict[str, bytes]:
+    """Files that mean more than their pixels, or are damaged."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    clear = Image.new("RGBA", (64, 64), (*RED, 40))
+    png = file_of(photo())
+    return {
+        "oriented jpg": file_of(photo(), "JPEG", exif=exif),
+        "oriented png": file_of(photo(), "PNG", exif=exif),
+        "oriented webp": file_of(photo(), "WEBP", exif=exif),
+        "cmyk": file_of(photo().convert("CMYK"), "JPEG"),
+        "transparent png": file_of(clear),
+        "transparent webp": file_of(clear, "WEBP"),
+        "transparent lossless webp": file_of(clear, "WEBP", lossless=True),
+        "transparent colour": file_of(photo(), "PNG", transparency=RED),
+        "palette": file_of(photo().convert("P")),
+        "two levels": file_of(photo().convert("1")),
+        "16 bits": png_16_bits(np.arange(64 * 64, dtype=np.uint16).reshape(64, 64), 0),
+        "animation": file_of(photo(), "PNG", save_all=True, append_images=[photo(64, 64)]),
+        "other size": file_of(photo(32, 32)),
+        "same area": file_of(photo(32, 128), "JPEG"),
+        "cut png": png[: len(png) // 2],
+        "cut jpg": file_of(photo(), "JPEG")[:-200],
+        "cut webp": file_of(photo(), "WEBP")[:-200],
+        "gif": file_of(photo(), "GIF"),
+        "nothing": b"",
+        "signature": png[:12],
+    }
+
+
+@pytest.mark.parametrize("name", unlike())
+def test_what_is_not_plain_is_left_to_the_careful_way(name: str) -> None:
+    data, out = unlike()[name], np.empty((64, 64, 3), np.uint8)
+    assert not fast.decode_into(data, out)
+    try:
+        wanted = resize_square(np.asarray(images.decode(data)), 64)
+    except SampleError:
+        for read in (images.read_square, images.decode_array):
+            with pytest.raises(SampleError):
+                read(data, 64)
+    else:
+        assert (images.decode_array(data, 64) == wanted).all()
+        assert (images.read_square(data, 64)[0] == wanted).all()
+
+
+def test_reading_a_square_tells_the_upright_size_of_the_original() -> None:
+    exif = Image.Exif()
+    for orientation, size in ((1, (90, 60)), (3, (90, 60)), (6, (60, 90))):
+        exif[0x0112] = orientation
+        for data in (file_of(photo(90, 60), "JPEG", exif=exif), file_of(photo(90, 60), exif=exif)):
+            for shrink in (False, True):
+                pixels, own = images.read_square(data, 20, shrink=shrink)
+                assert own == size and pixels.shape == (20, 20, 3)
+                careful = resize_square(np.asarray(images.decode(data)), 20)
+                off = abs(pixels.astype(int) - careful)
+                assert off.mean() < 12 if shrink else not off.any()
+
+
+def test_shrinking_while_decoding_keeps_the_picture() -> None:
+    data = file_of(photo(512, 512), "JPEG", quality=95)
+    small, own = images.read_square(data, 64, shrink=True)
+    careful = images.read_square(data, 64)[0]
+    assert own == (512, 512) and abs(small.astype(int) - careful).mean() < 2
 
 
 @pytest.mark.parametrize(("format", "kind"), [("jpg", "JPEG"), ("png", "PNG"), ("webp", "WEBP")])
