@@ -22,11 +22,11 @@ from PIL import Image
 
 from srae_dist.core.atomic import sha256_file
 from srae_dist.core.errors import ExitCode
-from srae_dist.data.manifest import load_index, load_manifest, save_index
+from srae_dist.data.manifest import load_index, load_manifest
 from srae_dist.data.reader import iterate
 from srae_dist.translation.outputs import FolderOutput, ShardOutput
 from srae_dist.translation.pipeline import Work
-from tests.data.tiny_shards import write_shards
+from tests.data.tiny_shards import rewrite, write_shards
 from tests.translation.tiny import (
     DOMAINS,
     SIZE,
@@ -317,7 +317,7 @@ def test_a_hostile_key_leads_nowhere(run: Path, tmp_path: Path, kind: str) -> No
             member.name = f"{names[key]}.{suffix}"
             tar.addfile(member, io.BytesIO(data))
     index = replace(tiny.index, keys=np.array([names[k].encode() for k in sorted(names)]))
-    save_index(tiny.root / tiny.split.index, index)
+    rewrite(tiny, index)
     out = tmp_path / "a" / "b" / "out"
     args = ("--to", "clay", "--out", out, "--out-kind", kind)
     assert translate(run, tiny.root, *args) == ExitCode.SOME_FAILED

@@ -2,11 +2,13 @@
 
 A folder holds ``{split}-{number:06d}.tar`` shards, ``{split}.index.safetensors`` and, written last,
 ``manifest.json``. The index has a row per sample, in shard order, so that any sample's bytes are
-one ``pread`` away and the order of training is arithmetic (data/order.py).
+one ``pread`` away and the order of training is arithmetic (data/order.py); and the SHA-256 of every
+MiB of every shard, so that parts of a shard can be fetched from anywhere and trusted.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from dataclasses import asdict, dataclass
@@ -17,12 +19,17 @@ import numpy as np
 
 from srae_dist.core import atomic
 from srae_dist.core.errors import UserError, did_you_mean
+from srae_dist.data.store import Store, open_store
 
 FORMAT = "srae_dist.shards"
-VERSION = 1
+VERSION = 2
 MANIFEST = "manifest.json"
+BLOCK = 1 << 20  # bytes of a shard that have a digest of their own
+MAX_FILE = 1 << 36  # bytes of a manifest or index
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")  # domains and splits: safe in paths
 _FILE_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
+
+Digests = np.ndarray[Any, np.dtype[np.uint8]]  # blocks x 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,10 @@ class Split:
         """Number of samples in all shards."""
         return sum(shard.samples for shard in self.shards)
 
+    def block_counts(self) -> list[int]:
+        """Number of blocks of each shard: ``BLOCK`` bytes, the last one shorter."""
+        return [-(-shard.bytes // BLOCK) for shard in self.shards]
+
     def counts(self) -> dict[str, int]:
         """Samples of each domain in all shards."""
         totals: dict[str, int] = {}
@@ -67,11 +78,12 @@ class Manifest:
     image_format: str  # "jpg", "png" or "webp"; "mixed" for foreign shards
     splits: dict[str, Split]
 
-    def split(self, name: str, root: Path) -> Split:
+    def split(self, name: str, root: Path | Store) -> Split:
         """Return a split by name, or say which there are."""
         if name not in self.splits:
             raise UserError(
-                f"{root / MANIFEST} has no split '{name}' (it has {', '.join(self.splits)})."
+                f"{open_store(root).where(MANIFEST)} has no split '{name}' "
+                f"(it has {', '.join(self.splits)})."
                 f"{did_you_mean(name, self.splits)}"
             )
         return self.splits[name]
@@ -99,21 +111,23 @@ class Index:
         return bytes(self.keys[sample]).decode("ascii")
 
 
-def load_manifest(root: Path) -> Manifest:
-    """Read and check ``root/manifest.json``.
+def load_manifest(root: Path | Store) -> Manifest:
+    """Read and check the manifest of a shard folder.
 
     Raises:
         UserError: it is missing, not ours, of another version, or names files outside ``root``.
     """
-    path = root / MANIFEST
+    store = open_store(root)
+    path = store.where(MANIFEST)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = store.read(MANIFEST, limit=MAX_FILE).decode("utf-8")
     except FileNotFoundError:
         raise UserError(
-            f"{root} is not a shard folder: it has no {MANIFEST}; make one with `srae-dist shard`, "
-            f"or with `srae-dist shard --index {root}` if it holds plain WebDataset shards."
+            f"{store.name} is not a shard folder: it has no {MANIFEST}; make one with "
+            f"`srae-dist shard`, or with `srae-dist shard --index {store.name}` if it holds plain "
+            "WebDataset shards."
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise UserError(f"{path} cannot be read: {error}.") from None
     try:
         value = json.loads(text)
@@ -130,8 +144,11 @@ def load_manifest(root: Path) -> Manifest:
         raise UserError(f"{path} is damaged: {reason}; make the shards again.") from None
 
 
-def save_index(path: Path, index: Index) -> None:
-    """Write an index file atomically."""
+def save_index(path: Path, index: Index, blocks: Digests) -> None:
+    """Write an index file atomically.
+
+    ``blocks`` are the SHA-256 of every ``BLOCK`` bytes of every shard, one shard after the other.
+    """
     from safetensors.numpy import save
 
     n = len(index)
@@ -142,12 +159,22 @@ def save_index(path: Path, index: Index) -> None:
         "offset": index.offset.astype(np.uint64),
         "size": index.size.astype(np.uint32),
         "keys": keys,
+        "blocks": blocks,
     }
     atomic.write_bytes(path, save({k: np.ascontiguousarray(v) for k, v in arrays.items()}))
 
 
-def load_index(root: Path, split: Split, num_domains: int) -> Index:
+def load_index(root: Path | Store, split: Split, num_domains: int) -> Index:
     """Read a split's index and check it against the manifest's counts.
+
+    Raises:
+        UserError: the file is missing, damaged, or disagrees with the manifest.
+    """
+    return load_tables(root, split, num_domains)[0]
+
+
+def load_tables(root: Path | Store, split: Split, num_domains: int) -> tuple[Index, Digests]:
+    """Read a split's index and its blocks' digests, and check them against the manifest.
 
     Raises:
         UserError: the file is missing, damaged, or disagrees with the manifest.
@@ -155,11 +182,16 @@ def load_index(root: Path, split: Split, num_domains: int) -> Index:
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    path = root / split.index
-    again = f"run `srae-dist shard --index {root} --force` or make the shards again"
+    store = open_store(root)
+    path, manifest = store.where(split.index), store.where(MANIFEST)
+    again = f"run `srae-dist shard --index {store.name} --force` or make the shards again"
     try:
-        arrays = load(path.read_bytes())
+        data = store.read(split.index, limit=MAX_FILE)
+        if hashlib.sha256(data).hexdigest() != split.index_sha256:
+            raise UserError(f"{path} is not the file that {manifest} lists; {again}.")
+        arrays = load(data)
         keys = np.ascontiguousarray(arrays["keys"], np.uint8)
+        blocks = arrays["blocks"].astype(np.uint8, casting="equiv")
         index = Index(
             arrays["shard"].astype(np.uint32, casting="equiv"),
             arrays["domain"].astype(np.uint16, casting="equiv"),
@@ -169,17 +201,22 @@ def load_index(root: Path, split: Split, num_domains: int) -> Index:
         )
     except FileNotFoundError:
         raise UserError(f"{path} is missing; {again}.") from None
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, IndexError) as error:
+    except (SafetensorError, KeyError, TypeError, ValueError, IndexError) as error:
         raise UserError(f"{path} is damaged ({error}); {again}.") from None
     per_shard = np.bincount(index.shard, minlength=len(split.shards))
     expected = [shard.samples for shard in split.shards]
-    if per_shard.tolist() != expected or any(
-        len(column) != split.samples for column in (index.domain, index.offset, index.size, keys)
-    ):
-        raise UserError(f"{path} does not agree with {root / MANIFEST}; {again}.")
+    columns = (index.shard, index.domain, index.offset, index.size, keys)
+    agrees = (
+        per_shard.tolist() == expected
+        and all(len(column) == split.samples for column in columns)
+        and blocks.shape == (sum(split.block_counts()), 32)
+        and bool(np.all(np.diff(index.shard.astype(np.int64)) >= 0))
+    )
+    if not agrees:
+        raise UserError(f"{path} does not agree with {manifest}; {again}.")
     if len(index) and int(np.max(index.domain)) >= num_domains:
-        raise UserError(f"{path} names a domain that {root / MANIFEST} has not; {again}.")
-    return index
+        raise UserError(f"{path} names a domain that {manifest} has not; {again}.")
+    return index, blocks
 
 
 def _parse(value: dict[str, Any]) -> Manifest:

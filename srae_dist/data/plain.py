@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from srae_dist.core import atomic
 from srae_dist.core.errors import SampleError, UserError
+from srae_dist.data.digests import digests_of_file
 from srae_dist.data.folders import SPLIT_NAMES
 from srae_dist.data.images import MAX_BYTES, read_size
 from srae_dist.data.images import SUFFIXES as IMAGE_SUFFIXES
@@ -246,12 +246,14 @@ def _domain_names(
 
 
 def _index_split(folder: Path, split: str, found: _Found, domains: tuple[str, ...]) -> Split:
-    shards = []
+    shards: list[Shard] = []
+    blocks = []
     held = Counter((row.shard, row.domain) for row in found.rows)
     for number, path in enumerate(found.files):
         counts = {name: held[number, place] for place, name in enumerate(domains)}
-        size, digest = path.stat().st_size, atomic.sha256_file(path)
-        shards.append(Shard(path.name, sum(counts.values()), size, digest, counts))
+        file = digests_of_file(path)
+        shards.append(Shard(path.name, sum(counts.values()), file.bytes, file.sha256(), counts))
+        blocks.append(file.digests())
     table = Index(
         np.array([row.shard for row in found.rows], np.uint32),
         np.array([row.domain for row in found.rows], np.uint16),
@@ -259,7 +261,7 @@ def _index_split(folder: Path, split: str, found: _Found, domains: tuple[str, ..
         np.array([row.bytes for row in found.rows], np.uint32),
         np.array([row.key.encode("ascii") for row in found.rows]),
     )
-    return save_split_index(folder, split, table, shards)
+    return save_split_index(folder, split, table, shards, blocks)
 
 
 def _common_size(rows: Sequence[Row]) -> int | None:

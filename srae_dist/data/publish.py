@@ -12,12 +12,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
 from filelock import FileLock, Timeout
 
 from srae_dist.core import atomic
 from srae_dist.core.errors import UserError
 from srae_dist.data.manifest import (
     MANIFEST,
+    Digests,
     Index,
     Manifest,
     Shard,
@@ -117,10 +119,12 @@ def publish(partial: Path, out: Path, made: Manifest) -> Manifest:
     return manifest
 
 
-def save_split_index(folder: Path, split: str, index: Index, shards: Sequence[Shard]) -> Split:
-    """Write a split's index file and return its entry in the manifest."""
+def save_split_index(
+    folder: Path, split: str, index: Index, shards: Sequence[Shard], blocks: Sequence[Digests]
+) -> Split:
+    """Write a split's index file, with each shard's digests, and return its manifest entry."""
     path = folder / f"{split}.index.safetensors"
-    save_index(path, index)
+    save_index(path, index, np.concatenate([np.empty((0, 32), np.uint8), *blocks]))
     return Split(tuple(shards), path.name, atomic.sha256_file(path))
 
 

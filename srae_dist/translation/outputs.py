@@ -19,9 +19,10 @@ from srae_dist.core import atomic
 from srae_dist.core.errors import SampleError
 from srae_dist.data import images
 from srae_dist.data.folders import printable
-from srae_dist.data.manifest import MANIFEST, Index, Manifest, Shard, load_manifest
+from srae_dist.data.manifest import MANIFEST, Digests, Index, Manifest, Shard, load_manifest
 from srae_dist.data.publish import publish, save_split_index, shard_name
-from srae_dist.data.writer import Form, Tar, count_shards
+from srae_dist.data.tar import Tar
+from srae_dist.data.writer import Form, count_shards
 from srae_dist.translation.inputs import Images, ShardImages, Unit
 from srae_dist.translation.job import PARTIAL, Line, Progress, Record
 from srae_dist.translation.naming import KEY_LENGTH, image_names
@@ -154,7 +155,11 @@ class ShardOutput:
         atomic.sync_file(path)
         if not record.done:
             path.unlink()
-        shard |= {"bytes": tar.bytes, "sha256": tar.sha256()}
+        shard |= {
+            "bytes": tar.bytes,
+            "sha256": tar.sha256(),
+            "blocks": tar.blocks().tobytes().hex(),
+        }
         return record
 
     def publish(self, progress: Progress) -> None:
@@ -166,7 +171,8 @@ class ShardOutput:
             written = [shard for shard in found if shard["keys"]]
             if written:
                 entries = [self._entry(shard) for shard in written]
-                splits[split] = save_split_index(self._folder, split, self._index(written), entries)
+                index, blocks = self._index(written), [_blocks(shard) for shard in written]
+                splits[split] = save_split_index(self._folder, split, index, entries, blocks)
         made = Manifest(self._domains, self._form.size, self._form.format, splits)
         published = (self._out / MANIFEST).exists() and load_manifest(self._out) == made
         if splits and not published:  # after a kill it may be
@@ -247,6 +253,10 @@ def _json(value: Mapping[str, Any]) -> bytes:
     """Return JSON of anything that JSON can say, lone surrogates too."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False)
     return text.encode("utf-8", "backslashreplace")
+
+
+def _blocks(shard: Mapping[str, Any]) -> Digests:
+    return np.frombuffer(bytes.fromhex(shard["blocks"]), np.uint8).reshape(-1, 32)
 
 
 def _joined(shards: Sequence[Mapping[str, Any]], name: str) -> list[Any]:

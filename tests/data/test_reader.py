@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_shards import Tiny, corrupt, write_shards
+from tiny_shards import Tiny, corrupt, rewrite, write_shards
 
 from srae_dist.core.errors import UserError
 from srae_dist.data import reader
-from srae_dist.data.manifest import load_manifest, save_index
 from srae_dist.data.reader import Reader, iterate, take
 
 
@@ -97,10 +96,8 @@ def test_other_members_are_passed_over_and_never_decoded(tmp_path):
 
 
 def test_samples_that_are_not_in_the_index_are_passed_over(tiny):
-    save_index(tiny.root / tiny.split.index, take(tiny.index, np.arange(1, 16)))
     shards = (replace(tiny.split.shards[0], samples=4), *tiny.split.shards[1:])
-    manifest = load_manifest(tiny.root)
-    replace(manifest, splits={"train": replace(tiny.split, shards=shards)}).save(tiny.root)
+    rewrite(tiny, take(tiny.index, np.arange(1, 16)), shards)
     assert next(iterate(tiny.root, "train")).key == "0001"
 
 

@@ -5,14 +5,24 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from srae_dist.core.atomic import sha256_file
-from srae_dist.data.manifest import Index, Manifest, Shard, Split, save_index
+from srae_dist.data.digests import digests_of_file
+from srae_dist.data.manifest import (
+    Digests,
+    Index,
+    Manifest,
+    Shard,
+    Split,
+    load_manifest,
+    save_index,
+)
 
 DOMAINS = ("photo", "anime", "clay")
 
@@ -68,12 +78,27 @@ def write_shards(
         np.array(sizes, np.uint32),
         np.array(keys, "S"),
     )
-    save_index(root / "train.index.safetensors", index)
+    save_index(root / "train.index.safetensors", index, blocks_of(root, shards))
     split = Split(
         tuple(shards), "train.index.safetensors", sha256_file(root / "train.index.safetensors")
     )
     Manifest(DOMAINS, size, "png", {"train": split}).save(root)
     return Tiny(root, split, index, images)
+
+
+def blocks_of(root: Path, shards: Sequence[Shard]) -> Digests:
+    """The digests that a split's index holds, of the files as they are."""
+    return np.concatenate([digests_of_file(root / shard.file).digests() for shard in shards])
+
+
+def rewrite(tiny: Tiny, index: Index, shards: Sequence[Shard] | None = None) -> None:
+    """Save another index of the same files, and a manifest that vouches for it."""
+    manifest = load_manifest(tiny.root)
+    listed = tuple(shards or tiny.split.shards)
+    path = tiny.root / tiny.split.index
+    save_index(path, index, blocks_of(tiny.root, listed))
+    split = replace(tiny.split, shards=listed, index_sha256=sha256_file(path))
+    replace(manifest, splits={**manifest.splits, "train": split}).save(tiny.root)
 
 
 def corrupt(tiny: Tiny, sample: int) -> None:
