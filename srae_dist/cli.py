@@ -65,20 +65,22 @@ def show(recipe: RecipeName, set_: Overrides = None) -> None:
 def check(recipe: RecipeName, set_: Overrides = None) -> None:
     """Check a recipe and its shards, as training would, without training."""
     from srae_dist.data.open import open_shards
+    from srae_dist.data.store import open_store
     from srae_dist.recipe.load import load_recipe
     from srae_dist.runtime import console
 
     loaded = load_recipe(Path(recipe), overrides=set_ or []).recipe
     manifest = open_shards(loaded.data, model=loaded.model)
     data, model, train = loaded.data, loaded.model, loaded.train
-    split = manifest.split(data.split, Path(data.root))
+    store = open_store(data.root)
+    split = manifest.split(data.split, store)
     counts = split.counts()
     images = ", ".join(f"{counts[domain]:,} {domain}" for domain in manifest.domains)
     size, code = manifest.image_size, model.code_size
     console.facts(
         f"{loaded.name} is ready to train",
         {
-            "data": f"{data.root}, split {data.split}: {images}, in {len(split.shards)} shards",
+            "data": f"{store.name}, split {data.split}: {images}, in {len(split.shards)} shards",
             "images": f"{size} x {size} pixels, balance = {data.balance}",
             "codes": f"content {model.content_channels} x {code} x {code}, "
             f"domain {model.domain_channels}",

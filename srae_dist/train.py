@@ -17,8 +17,8 @@ from srae_dist import __version__
 from srae_dist.core.errors import ExitCode, UserError
 
 if TYPE_CHECKING:
-    from srae_dist.data.manifest import Index, Manifest
-    from srae_dist.data.reader import Reader
+    from srae_dist.data.opened import OpenSplit
+    from srae_dist.data.order import Order
     from srae_dist.engine.batching import Batching
     from srae_dist.engine.loop import Outcome
     from srae_dist.engine.run_hooks import RunHooks
@@ -36,14 +36,19 @@ class Plan:
     """Everything settled before the first step."""
 
     recipe: Recipe
-    manifest: Manifest
-    image_size: int  # pixels; the manifest's
+    data: OpenSplit  # what is trained on
+    order: Order
     world: World
     batching: Batching
     precision: str
     objective: Objective
     checkpoint: Path | None  # to resume from
     state: dict[str, Any]  # the checkpoint's counters; empty at the beginning
+
+    @property
+    def image_size(self) -> int:
+        """Pixels of the square images."""
+        return self.data.image_size
 
     @property
     def run_dir(self) -> Path:
@@ -68,25 +73,26 @@ def train(
     from srae_dist.recipe.load import load_recipe
 
     loaded = load_recipe(Path(recipe), overrides=set_ or []).recipe
-    manifest = open_shards(loaded.data, model=loaded.model)
+    open_shards(loaded.data, model=loaded.model)
 
     from srae_dist.runtime import exit_file
     from srae_dist.runtime.launch import join_world
 
     world = join_world(loaded.engine.threads)
     with exit_file.recording_errors(Path(loaded.run_dir), enabled=world.is_main):
-        return train_run(loaded, manifest, world)
+        return train_run(loaded, world)
 
 
-def train_run(recipe: Recipe, manifest: Manifest, world: World) -> int:
+def train_run(recipe: Recipe, world: World) -> int:
     """Train to the end, or to a stop; return the exit code."""
+    from srae_dist.data.order import check_ranks
     from srae_dist.engine.batching import cut_batch
     from srae_dist.runtime.launch import choose_precision
     from srae_dist.runtime.lock import locked
 
     run_dir = Path(recipe.run_dir)
-    size = manifest.image_size
-    assert size is not None  # open_shards refuses mixed sizes
+    data = open_data(recipe, recipe.data.split)
+    size, order = data.image_size, order_of(recipe, data)
     precision = choose_precision(recipe.train.precision, world.device)
     batching = cut_batch(
         global_batch=recipe.train.global_batch,
@@ -95,19 +101,43 @@ def train_run(recipe: Recipe, manifest: Manifest, world: World) -> int:
         device=world.device.type,
         image_size=size,
     )
-    objective = build_networks(recipe, size, num_domains=len(manifest.domains))
+    check_ranks(order, micro_batch=batching.micro_batch, ranks=world.size)
+    objective = build_networks(recipe, size, num_domains=len(data.manifest.domains))
     with locked(run_dir) if world.is_main else contextlib.nullcontext():
         folder, state = find_checkpoint(recipe, run_dir)
         if world.device.type == "cpu" and int(state.get("step", 0)) < recipe.train.steps:
             threads = settle_threads(recipe, world, objective, batching, precision, state)
             world = dataclasses.replace(world, threads=threads)
-        plan = Plan(recipe, manifest, size, world, batching, precision, objective, folder, state)
+        plan = Plan(recipe, data, order, world, batching, precision, objective, folder, state)
         if plan.start >= recipe.train.steps:
             return say_finished(plan)
         if world.is_main:
             introduce(plan)
             record_start(plan)
         return finish(plan, run_plan(plan))
+
+
+def open_data(recipe: Recipe, split: str) -> OpenSplit:
+    """Open a split of the recipe's shards."""
+    from srae_dist.data.opened import open_split
+
+    data = recipe.data
+    cache = None if data.cache_dir is None else Path(data.cache_dir).expanduser()
+    return open_split(data.root, split, cache_dir=cache, cache_gb=data.cache_gb)
+
+
+def order_of(recipe: Recipe, data: OpenSplit) -> Order:
+    """Return the order of training."""
+    from srae_dist.data.loader import make_order
+
+    return make_order(
+        data,
+        seed=recipe.run.seed,
+        global_batch=recipe.train.global_batch,
+        balance=recipe.data.balance,
+        lanes=recipe.data.lanes,
+        window=recipe.data.window,
+    )
 
 
 def build_networks(recipe: Recipe, image_size: int, *, num_domains: int) -> Objective:
@@ -217,7 +247,7 @@ def run_plan(plan: Plan) -> Outcome:
     """Wire the engine together and run its loop."""
     import torch
 
-    from srae_dist.data.loader import make_loader
+    from srae_dist.data.loader import BadSampleError, make_loader
     from srae_dist.engine import loop, players, snapshot
     from srae_dist.engine.step import Stepper
     from srae_dist.model.ema import Ema
@@ -252,13 +282,8 @@ def run_plan(plan: Plan) -> Outcome:
             accelerator.scaler.load_state_dict(plan.state["scaler"])
     accelerator.init_trackers("tensorboard")
     batches = make_loader(
-        Path(recipe.data.root),
-        split=recipe.data.split,
-        seed=recipe.run.seed,
-        global_batch=recipe.train.global_batch,
-        balance=recipe.data.balance,
-        lanes=recipe.data.lanes,
-        window=recipe.data.window,
+        plan.data,
+        plan.order,
         rank=world.rank,
         world=world.size,
         micro_batch=plan.batching.micro_batch,
@@ -266,6 +291,7 @@ def run_plan(plan: Plan) -> Outcome:
         stop_step=recipe.train.steps,
         workers=loader_workers(recipe.data.workers, world),
         pin=world.device.type == "cuda",
+        substitute=recipe.data.on_bad == "substitute",
     )
     with (
         TrainDisplay(
@@ -276,54 +302,62 @@ def run_plan(plan: Plan) -> Outcome:
         hooks = build_hooks(plan, stepper, display)
         if world.is_main:
             hooks.log.cut(plan.start)
-        outcome = loop.run(
-            stepper,
-            iter(batches),
-            hooks,
-            stop,
-            start=plan.start,
-            train=recipe.train,
-            patience=recipe.run.patience,
-            skipped=hooks.skipped,
-        )
+            hooks.bad_samples.log.cut(plan.start)
+        try:
+            outcome = loop.run(
+                stepper,
+                hooks.bad_samples.watch(batches),
+                hooks,
+                stop,
+                start=plan.start,
+                train=recipe.train,
+                patience=recipe.run.patience,
+                skipped=hooks.skipped,
+            )
+        except BadSampleError as error:  # this rank alone knows, so it writes it down itself
+            step = error.slot // recipe.train.global_batch + 1
+            hooks.bad_samples.log.write(step, error.bad._asdict())
+            raise
     accelerator.end_training()
     return outcome
 
 
 def build_hooks(plan: Plan, stepper: Stepper, display: TrainDisplay) -> RunHooks:
     """Gather what surrounds the loop: log, display, fixed images, checkpoint contents."""
-    from srae_dist.data.manifest import load_index
-    from srae_dist.data.reader import Reader, take
+    from srae_dist.data.reader import take
     from srae_dist.engine import showcase
+    from srae_dist.engine.bad_samples import BadSamples
     from srae_dist.engine.run_hooks import RunHooks
     from srae_dist.recipe.save import recipe_without_paths
     from srae_dist.runtime.runlog import RunLog
 
-    recipe, manifest, size = plan.recipe, plan.manifest, plan.image_size
-    root = Path(recipe.data.root)
+    recipe, data, manifest = plan.recipe, plan.data, plan.data.manifest
 
-    def open_split(name: str) -> tuple[Reader, Index]:
-        split = manifest.split(name, root)
-        return Reader(root, split, image_size=size), load_index(root, split, len(manifest.domains))
+    def read_of(split: OpenSplit) -> showcase.Read:
+        reader = split.reader()
+        return reader.read if recipe.data.on_bad == "error" else reader.read_good
 
-    reader, index = open_split(recipe.data.split)
-    held_out = HELD_OUT if HELD_OUT in manifest.splits else recipe.data.split
-    show_reader, show_index = open_split(held_out)
-    shown = showcase.pick_evenly(show_index.domain, len(manifest.domains), showcase.COLUMNS)
-    picks = showcase.pick_evenly(index.domain, len(manifest.domains), recipe.train.mean_code_images)
+    held_out = data
+    if HELD_OUT in manifest.splits and recipe.data.split != HELD_OUT:
+        held_out = open_data(recipe, HELD_OUT)
+    shown = showcase.pick_evenly(held_out.index.domain, len(manifest.domains), showcase.COLUMNS)
+    picks = showcase.pick_evenly(
+        data.index.domain, len(manifest.domains), recipe.train.mean_code_images
+    )
+    read_shown = read_of(held_out)
     return RunHooks(
         run_dir=plan.run_dir,
         stepper=stepper,
         log=RunLog(plan.run_dir / "log.jsonl"),
         display=display,
         domains=manifest.domains,
-        reader=reader,
-        index=index,
+        read=read_of(data),
+        index=data.index,
         picks=picks,
-        shown=[show_reader.read(take(show_index, samples)) for samples in shown],
+        shown=[read_shown(take(held_out.index, samples)) for samples in shown],
         metadata={
             "domains": list(manifest.domains),
-            "image_size": size,
+            "image_size": plan.image_size,
             "recipe": recipe_without_paths(recipe),
         },
         state={
@@ -334,6 +368,11 @@ def build_hooks(plan: Plan, stepper: Stepper, display: TrainDisplay) -> RunHooks
             "srae_dist": __version__,
         },
         keep_last=recipe.run.keep_last,
+        bad_samples=BadSamples(
+            plan.run_dir,
+            budget=recipe.data.bad_budget,
+            known=plan.state.get("bad_samples", ()),
+        ),
         skipped=int(plan.state.get("skipped", 0)),
     )
 
@@ -361,8 +400,8 @@ def introduce(plan: Plan) -> None:
     from srae_dist.runtime import console
 
     recipe, model, size = plan.recipe, plan.recipe.model, plan.image_size
-    counts = plan.manifest.splits[recipe.data.split].counts()
-    images = ", ".join(f"{counts[name]:,} {name}" for name in plan.manifest.domains)
+    counts = plan.data.split.counts()
+    images = ", ".join(f"{counts[name]:,} {name}" for name in plan.data.manifest.domains)
     parameters = sum(p.numel() for p in plan.objective.autoencoder.parameters()) / 1e6
     weights = recipe.perceptual.weights
     if weights == "random":
@@ -374,7 +413,8 @@ def introduce(plan: Plan) -> None:
             "machine": plan.world.describe(),
             "precision": f"{plan.precision} (train.precision = {recipe.train.precision})",
             "batch": plan.batching.describe(plan.world.size),
-            "data": f"{recipe.data.root}: {images}; {size} x {size}, balance {recipe.data.balance}",
+            "data": f"{plan.data.store.name}: {images}; {size} x {size}, "
+            f"balance {recipe.data.balance}",
             "model": f"{parameters:.2f} M parameters; z_c {model.content_channels} x "
             f"{model.code_size} x {model.code_size}, z_d {model.domain_channels}; "
             f"{recipe.objective.discriminators} discriminator"
@@ -393,10 +433,19 @@ def introduce(plan: Plan) -> None:
 
 def finish(plan: Plan, outcome: Outcome) -> int:
     """Say how the run ended, write ``exit.json``, return the exit code."""
+    from srae_dist.engine.bad_samples import NAME as BAD_SAMPLES
     from srae_dist.engine.loop import End
     from srae_dist.runtime import console, exit_file
 
     run_dir = plan.run_dir
+    if outcome.end is End.BAD_DATA:
+        if not plan.world.is_main:
+            return ExitCode.USER  # one sentence is enough
+        raise UserError(
+            f"Step {outcome.step:,}: {outcome.reason}; they are listed in {run_dir / BAD_SAMPLES}. "
+            "The state is saved: mend the shards, or raise data.bad_budget, and run the same "
+            "command again."
+        )
     if outcome.end is End.FAULT:
         if not plan.world.is_main:
             return ExitCode.USER  # one sentence is enough

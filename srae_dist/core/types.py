@@ -4,11 +4,20 @@ a content code is k x a x b, a domain code j numbers."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+
+class BadSample(NamedTuple):
+    """A sample that could not be read, and what stood in for it."""
+
+    shard: str  # path or URL
+    key: str
+    reason: str
+    substitute: str  # key
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +28,16 @@ class Batch:
     domains: Tensor  # int64, N: index into the manifest's domain names
     slots: Tensor  # int64, N: step * global batch + place in the global batch; names the randomness
     keys: tuple[str, ...]  # the samples' keys, for messages
+    bad: tuple[BadSample, ...] = ()  # whose places others took
 
     def pin_memory(self) -> Batch:
         """Page-lock the tensors (called by ``DataLoader``)."""
         return Batch(
-            self.images.pin_memory(), self.domains.pin_memory(), self.slots.pin_memory(), self.keys
+            self.images.pin_memory(),
+            self.domains.pin_memory(),
+            self.slots.pin_memory(),
+            self.keys,
+            self.bad,
         )
 
     def to(self, device: torch.device) -> Batch:
@@ -33,6 +47,7 @@ class Batch:
             self.domains.to(device, non_blocking=True),
             self.slots.to(device, non_blocking=True),
             self.keys,
+            self.bad,
         )
 
 

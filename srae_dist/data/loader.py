@@ -18,7 +18,6 @@ from collections.abc import Generator, Iterable, Iterator
 from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
@@ -27,28 +26,52 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from srae_dist.core.errors import SraeError, UserError
-from srae_dist.core.types import Batch
-from srae_dist.data.manifest import Index, load_index, load_manifest
+from srae_dist.core.errors import UserError
+from srae_dist.core.types import BadSample, Batch
+from srae_dist.data.manifest import Index
+from srae_dist.data.opened import OpenSplit
 from srae_dist.data.order import Balance, Integers, Order, check_ranks
-from srae_dist.data.reader import Reader, take
+from srae_dist.data.reader import Failure, Reader, describe, take
+from srae_dist.data.substitute import Substitutes
 
 GRACE = 30  # seconds a worker serves on after SIGTERM, for the main process to finish its step
 
 Request = tuple[Index, Integers]  # a micro-batch before it is read: rows of the index, and slots
+Answer = tuple[Tensor, list[Failure]]  # uint8 N H W C, and which of them could not be read
 
 _open: WeakSet[Generator[Batch, None, None]] = WeakSet()
 
 
-def make_loader(
-    root: Path,
+def make_order(
+    opened: OpenSplit,
     *,
-    split: str,
     seed: int,
     global_batch: int,
     balance: Balance,
     lanes: int | None,
     window: int,
+) -> Order:
+    """Return the order of an opened split's samples.
+
+    Raises:
+        UserError: there is nothing to draw from, or ``lanes`` does not fit.
+    """
+    return Order(
+        seed,
+        domain=opened.index.domain,
+        shard=opened.index.shard,
+        domains=opened.manifest.domains,
+        global_batch=global_batch,
+        balance=balance,
+        lanes=lanes,
+        window=window,
+    )
+
+
+def make_loader(
+    opened: OpenSplit,
+    order: Order,
+    *,
     rank: int,
     world: int,
     micro_batch: int,
@@ -56,36 +79,26 @@ def make_loader(
     stop_step: int,
     workers: int,
     pin: bool,
+    substitute: bool = False,
 ) -> Generator[Batch, None, None]:
     """Return one rank's micro-batches of the steps from ``start_step`` to before ``stop_step``.
 
     ``workers`` processes read ahead (0: none, reading happens here). They start at once; closing
-    the generator, or reaching its end, stops them.
+    the generator, or reaching its end, stops them. ``substitute``: another sample of its domain
+    takes the place of one that cannot be read, and the batch tells.
 
     Raises:
-        UserError: here for shards or numbers that do not fit, later for an unreadable image.
+        UserError: here for numbers that do not fit.
+        BadSampleError: later, for a sample that cannot be read and has no substitute.
     """
-    manifest = load_manifest(root)
-    if manifest.image_size is None:
-        raise UserError(f"{root} holds images of mixed sizes; run `srae-dist shard` with --size.")
-    shards = manifest.split(split, root)
-    index = load_index(root, shards, len(manifest.domains))
-    order = Order(
-        seed,
-        domain=index.domain,
-        shard=index.shard,
-        domains=manifest.domains,
-        global_batch=global_batch,
-        balance=balance,
-        lanes=lanes,
-        window=window,
-    )
-    per_rank = check_ranks(global_batch, micro_batch=micro_batch, ranks=world)
+    per_rank = check_ranks(order, micro_batch=micro_batch, ranks=world)
     mine = range(rank * per_rank, (rank + 1) * per_rank)
-    requests = _requests(order, index, range(start_step, stop_step), micro_batch, mine)
+    steps = range(start_step, stop_step)
+    requests = _requests(order, opened.index, steps, micro_batch, mine)
     asked, expected = itertools.tee(requests)
-    loader: DataLoader[Tensor | SraeError] = DataLoader(
-        _Pixels(Reader(root, shards, image_size=manifest.image_size)),
+    reader = opened.reader()
+    loader: DataLoader[Answer] = DataLoader(
+        _Pixels(reader),
         batch_size=None,
         sampler=(rows for rows, _ in asked),
         num_workers=workers,
@@ -95,9 +108,26 @@ def make_loader(
         multiprocessing_context=_context() if workers else None,
         generator=torch.Generator(),  # else it would draw a seed from the global one
     )
-    with _signals_held_back():
-        answers = iter(loader)
-    batches = _batches(expected, answers)
+    substitutes = Substitutes(reader, opened.index, seed=order.seed) if substitute else None
+    with contextlib.ExitStack() as stack:
+        if opened.remote is not None:
+            from srae_dist.data.lookahead import Lookahead
+
+            later = _requests(order, opened.index, steps, micro_batch, mine)
+            lasts = order.window_steps()
+            ahead = stack.enter_context(
+                Lookahead(
+                    opened.remote,
+                    opened.split,
+                    (rows for rows, _ in later),
+                    first=(lasts - start_step % lasts) * per_rank,
+                    most=lasts * per_rank,
+                )
+            )
+            expected = ahead.following(expected)
+        with _signals_held_back():
+            answers = iter(loader)
+        batches = _batches(expected, answers, substitutes, stack.pop_all())
     _open.add(batches)
     return batches
 
@@ -120,30 +150,43 @@ def _requests(
             yield take(index, samples[part]), slots[part]
 
 
-class _Pixels(Dataset[Tensor | SraeError]):
-    """What a worker serves: rows in; pixels, or what was wrong, out."""
+class _Pixels(Dataset[Answer]):
+    """What a worker serves: rows in; pixels, and what was wrong, out."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
-    def __getitem__(self, rows: Index) -> Tensor | SraeError:
-        try:
-            return torch.from_numpy(self._reader.read(rows))
-        except SraeError as error:
-            return error  # raised in a worker, it would arrive wrapped in a traceback's text
+    def __getitem__(self, rows: Index) -> Answer:
+        pixels, failures = self._reader.try_read(rows)
+        return torch.from_numpy(pixels), failures
+
+
+class BadSampleError(UserError):
+    """A sample cannot be read, and nothing may stand in for it."""
+
+    def __init__(self, failure: Failure, slot: int) -> None:
+        super().__init__(describe(failure))
+        self.bad = BadSample(failure.shard, failure.key, failure.reason, "")
+        self.slot = slot  # its place in the endless order
 
 
 def _batches(
-    requests: Iterable[Request], answers: Iterable[Tensor | SraeError]
+    requests: Iterable[Request],
+    answers: Iterable[Answer],
+    substitutes: Substitutes | None,
+    resources: contextlib.ExitStack,
 ) -> Generator[Batch, None, None]:
     """Put each answer together with its request; pixels alone travel between processes."""
     try:
-        for (rows, slots), images in zip(requests, answers, strict=True):
-            if isinstance(images, SraeError):
-                raise images
-            keys = tuple(map(rows.key, range(len(rows))))
+        for (rows, slots), (images, failures) in zip(requests, answers, strict=True):
+            keys = [rows.key(place) for place in range(len(rows))]
+            bad: list[BadSample] = []
+            if failures:
+                if substitutes is None:
+                    raise BadSampleError(failures[0], int(slots[failures[0].place]))
+                keys, bad = substitutes.repair(rows, images.numpy(), failures)
             domains = torch.from_numpy(rows.domain.astype(np.int64))
-            yield Batch(images, domains, torch.from_numpy(slots), keys)
+            yield Batch(images, domains, torch.from_numpy(slots), tuple(keys), tuple(bad))
     except (RuntimeError, OSError, EOFError) as error:
         if isinstance(error, RuntimeError) and not str(error).startswith("DataLoader worker"):
             raise
@@ -153,6 +196,7 @@ def _batches(
         ) from None
     finally:
         del answers  # a traceback may hold this frame; it should not keep the workers alive
+        resources.close()
 
 
 def _as_it_is(item: Any) -> Any:

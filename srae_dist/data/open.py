@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import shlex
-from pathlib import Path
 
 from srae_dist.core.errors import UserError
 from srae_dist.data.manifest import MANIFEST, Manifest, load_manifest
+from srae_dist.data.store import LocalStore, is_url, open_store
 from srae_dist.recipe.schema import Data, Model
 
 
@@ -18,12 +18,13 @@ def open_shards(data: Data, *, model: Model) -> Manifest:
         UserError: the shards are missing (the message has the command that makes them), cut short,
             or have other domains, another size or no such split.
     """
-    root = Path(data.root)
-    if not (root / MANIFEST).is_file():
+    store = open_store(data.root)
+    if store.size(MANIFEST) is None:
         raise UserError(
-            f"There are no shards in {root} (data.root); make them with\n  {make_command(data)}"
+            f"There are no shards in {store.name} (data.root); make them with\n"
+            f"  {make_command(data)}"
         )
-    manifest = load_manifest(root)
+    manifest = load_manifest(store)
     _check_domains(manifest, data)
     _check_size(manifest, data, model)
     _check_split(manifest, data)
@@ -33,9 +34,10 @@ def open_shards(data: Data, *, model: Model) -> Manifest:
 def make_command(data: Data) -> str:
     """Return the command that makes the shards: where they are looked for, of the size wanted."""
     command = data.make or "srae-dist shard --folders IMAGES --size 64 --out shards"
+    out = "shards/NAME" if is_url(data.root) else data.root  # shards are written here, then copied
     if data.image_size is not None:
         command = re.sub(r"--size \S+", f"--size {data.image_size}", command)
-    return re.sub(r"--out \S+", lambda _: f"--out {shlex.quote(data.root)}", command)
+    return re.sub(r"--out \S+", lambda _: f"--out {shlex.quote(out)}", command)
 
 
 def _check_domains(manifest: Manifest, data: Data) -> None:
@@ -70,15 +72,21 @@ def _check_size(manifest: Manifest, data: Data, model: Model) -> None:
 
 
 def _check_split(manifest: Manifest, data: Data) -> None:
-    root = Path(data.root)
-    split = manifest.split(data.split, root)
+    store = open_store(data.root)
+    split = manifest.split(data.split, store)
     counts = split.counts()
     for domain in manifest.domains:
         if not counts.get(domain):
-            raise UserError(f"Split '{data.split}' of {root} has no image of domain '{domain}'.")
+            raise UserError(
+                f"Split '{data.split}' of {store.name} has no image of domain '{domain}'."
+            )
+    if data.on_bad == "substitute" or not isinstance(store, LocalStore):
+        return  # what is missing is met when it is read; asking a remote store takes too long
     for shard in split.shards:
-        file = root / shard.file
-        found = file.stat().st_size if file.is_file() else None
+        found = store.size(shard.file)
         if found != shard.bytes:
             problem = "is missing" if found is None else f"has {found} bytes, not {shard.bytes}"
-            raise UserError(f"{file} {problem}; make the shards again with\n  {make_command(data)}")
+            raise UserError(
+                f"{store.where(shard.file)} {problem}; make the shards again with\n"
+                f"  {make_command(data)}"
+            )

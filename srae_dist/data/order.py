@@ -55,7 +55,7 @@ class Order:
             groups = [(name, np.flatnonzero(domain == i)) for i, name in enumerate(domains)]
         else:
             groups = [("all domains", np.arange(len(domain)))]
-        self.global_batch = global_batch
+        self.seed, self.global_batch = seed, global_batch
         self.share = global_batch // math.gcd(global_batch, len(groups))
         self.sequences = tuple(
             SampleSequence(
@@ -67,6 +67,11 @@ class Order:
     def slots(self, step: int) -> Integers:
         """Return the global batch's places in the endless order, int64 N: they name randomness."""
         return np.arange(step * self.global_batch, (step + 1) * self.global_batch)
+
+    def window_steps(self) -> int:
+        """Return how many steps the longest open window lasts, about."""
+        lasts = (s.window * s.lanes * len(self.sequences) for s in self.sequences)
+        return max(1, -(-max(lasts) // self.global_batch))
 
     def batch(self, step: int) -> Integers:
         """Return the sample numbers (rows of the index) of one global batch, int64 N."""
@@ -113,7 +118,8 @@ class SampleSequence:
             )
         self.length, self.left_out = divmod(count, self.lanes)
         self.window = min(window, self.length)
-        self._seed, self._name, self._share = seed, name, share
+        self.name, self.count, self.share = name, count, share
+        self._seed = seed
         by_shard = members[np.argsort(shard[members], kind="stable")]
         small = np.uint32 if len(shard) < 1 << 32 else np.int64
         self._members = by_shard.astype(small)
@@ -124,8 +130,8 @@ class SampleSequence:
 
     def samples(self, positions: Integers) -> Integers:
         """Return the sample number at each position of the sequence, int64 N to int64 N."""
-        per_lane = self._share // self.lanes
-        turn, inside = np.divmod(positions, self._share)
+        per_lane = self.share // self.lanes
+        turn, inside = np.divmod(positions, self.share)
         lane, step = np.divmod(inside, per_lane)
         epoch, place = np.divmod(turn * per_lane + step, self.length)
         window, place = np.divmod(place, self.window)
@@ -172,28 +178,51 @@ class SampleSequence:
 
         Sorts raw bits: numpy promises those for ever, but not what ``permutation`` makes of them.
         """
-        bits = generator(self._seed, "order", self._name, *name).bit_generator
+        bits = generator(self._seed, "order", self.name, *name).bit_generator
         return np.argsort(bits.random_raw(rows * length).reshape(rows, length), kind="stable")
 
 
-def check_ranks(global_batch: int, *, micro_batch: int, ranks: int) -> int:
+def check_ranks(order: Order, *, micro_batch: int, ranks: int) -> int:
     """Return the micro-batches per step of each rank.
 
     Raises:
-        UserError: ranks and micro-batch do not divide the global batch.
+        UserError: ranks and micro-batch do not divide the global batch, or ranks the lanes.
     """
-    if global_batch % ranks:
+    if order.global_batch % ranks:
         raise UserError(
-            f"train.global_batch = {global_batch} cannot be shared equally by {ranks} ranks; "
+            f"train.global_batch = {order.global_batch} cannot be shared equally by {ranks} ranks; "
             "launch a number of processes that divides it, or change it."
         )
-    share = global_batch // ranks
+    for sequence in order.sequences:
+        if sequence.lanes % ranks:
+            raise UserError(
+                f"{ranks} ranks cannot share the {sequence.lanes} lanes of {sequence.name} "
+                f"equally: {_advice(sequence, ranks)}."
+            )
+    share = order.global_batch // ranks
     if share % micro_batch:
         raise UserError(
             f"train.micro_batch = {micro_batch} does not divide the {share} samples that each of "
-            f"{ranks} ranks has of train.global_batch = {global_batch}; take a divisor of {share}."
+            f"{ranks} ranks has of train.global_batch = {order.global_batch}; "
+            f"take a divisor of {share}."
         )
     return share // micro_batch
+
+
+def _advice(sequence: SampleSequence, ranks: int) -> str:
+    """Say which lanes, or else which ranks, would do."""
+    fitting = [
+        lanes
+        for lanes in range(ranks, min(sequence.share, sequence.count) + 1, ranks)
+        if sequence.share % lanes == 0
+    ]
+    if fitting:
+        near = min(fitting, key=lambda lanes: abs(lanes - sequence.lanes))
+        return f"set data.lanes = {near}, or launch a number of processes that divides them"
+    return (
+        "launch a number of processes that divides them, or make train.global_batch a multiple of "
+        f"{ranks} times the domains"
+    )
 
 
 def _fitting_lanes(share: int, count: int) -> int:

@@ -7,20 +7,17 @@ member's suffix chooses a decoder.
 from __future__ import annotations
 
 import json
-import os
-from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from srae_dist.core.errors import SampleError, UserError
 from srae_dist.data import images
-from srae_dist.data.manifest import Index, Split, load_index, load_manifest
+from srae_dist.data.manifest import Index, load_index, load_manifest
 
-OPEN_FILES = 128  # shards kept open by one process
 LARGEST = 64 << 20  # bytes of an image file; more is damage, or an attack
 
 
@@ -35,18 +32,39 @@ def take(index: Index, samples: NDArray[np.int64]) -> Index:
     )
 
 
-class Reader:
-    """Reads images of a split by their rows of the index.
+class ShardBytes(Protocol):
+    """Where the bytes of a split's shards are: here (data/local.py) or elsewhere (data/blocks.py).
 
-    Files are opened when first needed, so a reader is light to send to another process.
+    Light to send to another process.
     """
 
-    def __init__(self, root: Path, split: Split, *, image_size: int) -> None:
-        self._root, self._split, self._image_size = root, split, image_size
-        self._files: OrderedDict[int, BinaryIO] = OrderedDict()
+    def where(self, shard: int) -> str:
+        """Return a shard's path or URL, for messages."""
+        ...
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_files": OrderedDict()}
+    def read(self, shard: int, offset: int, size: int) -> bytes:
+        """Return ``size`` bytes of a shard, or raise a SampleError."""
+        ...
+
+    def close(self) -> None:
+        """Let go of files and connections; reading takes them up again."""
+        ...
+
+
+class Failure(NamedTuple):
+    """A sample that cannot be read."""
+
+    place: int  # among the rows asked for
+    shard: str  # path or URL
+    key: str
+    reason: str
+
+
+class Reader:
+    """Decodes images of a split by their rows of the index. Light to send to another process."""
+
+    def __init__(self, shards: ShardBytes, *, image_size: int) -> None:
+        self._shards, self._image_size = shards, image_size
 
     def read(self, rows: Index) -> NDArray[np.uint8]:
         """Return the decoded images, uint8 N H W C, H = W = image size.
@@ -54,48 +72,47 @@ class Reader:
         Raises:
             UserError: an image cannot be read; names shard and key.
         """
+        pixels, failures = self.try_read(rows)
+        for failure in failures:
+            raise UserError(describe(failure))
+        return pixels
+
+    def read_good(self, rows: Index) -> NDArray[np.uint8]:
+        """Return the decoded images without those that cannot be read."""
+        pixels, failures = self.try_read(rows)
+        return np.delete(pixels, [failure.place for failure in failures], axis=0)
+
+    def try_read(self, rows: Index) -> tuple[NDArray[np.uint8], list[Failure]]:
+        """Return the decoded images, black where one cannot be read, and those failures."""
         size = self._image_size
         pixels = np.empty((len(rows), size, size, 3), np.uint8)
-        for place in range(len(rows)):
+        failures = []
+        places = zip(rows.shard.tolist(), rows.offset.tolist(), rows.size.tolist(), strict=True)
+        for place, (shard, offset, length) in enumerate(places):
             try:
-                pixels[place] = images.decode_array(self._bytes(rows, place), size)
+                images.decode_into(self._bytes(shard, offset, length), pixels[place])
             except SampleError as error:
-                path = self._root / self._split.shards[int(rows.shard[place])].file
-                raise UserError(
-                    f"Sample {rows.key(place)} of {path} cannot be read: {error}; "
-                    "run `srae-dist shard` again to make sound shards."
-                ) from None
-        return pixels
+                pixels[place] = 0
+                where = self._shards.where(shard)
+                failures.append(Failure(place, where, rows.key(place), str(error)))
+        return pixels, failures
 
     def close(self) -> None:
         """Close all files; reading opens them again."""
-        while self._files:
-            self._files.popitem()[1].close()
+        self._shards.close()
 
-    def _bytes(self, rows: Index, place: int) -> bytes:
-        number, offset, size = (
-            int(rows.shard[place]),
-            int(rows.offset[place]),
-            int(rows.size[place]),
-        )
-        if not 0 < size <= LARGEST or offset + size > self._split.shards[number].bytes:
-            raise SampleError(f"the index puts {size} bytes at {offset}, which cannot be")
-        try:
-            data = _read_at(self._file(number), offset, size)
-        except OSError as error:
-            raise SampleError(str(error)) from None
-        if len(data) < size:
-            raise SampleError(f"the file ends before byte {offset + size}")
-        return data
+    def _bytes(self, shard: int, offset: int, size: int) -> bytes:
+        if not 0 < size <= LARGEST:
+            raise SampleError(f"the index gives it {size:,} bytes, which cannot be")
+        return self._shards.read(shard, offset, size)
 
-    def _file(self, number: int) -> BinaryIO:
-        file = self._files.pop(number, None)
-        if file is None:
-            if len(self._files) >= OPEN_FILES:
-                self._files.popitem(last=False)[1].close()
-            file = (self._root / self._split.shards[number].file).open("rb", buffering=0)
-        self._files[number] = file
-        return file
+
+def describe(failure: Failure) -> str:
+    """Say in one sentence what cannot be read, and what to do."""
+    return (
+        f"Sample {failure.key} of {failure.shard} cannot be read: {failure.reason}; make sound "
+        "shards with `srae-dist shard`, or go on without it with data.on_bad = substitute."
+    )
 
 
 class Sample(NamedTuple):
@@ -173,10 +190,3 @@ def _sample(path: Path, members: dict[str, Any], domain: int) -> Sample:
     except (ValueError, RecursionError) as error:
         raise UserError(f"{key}.json of {path} is not JSON: {error}; mend it.") from None
     return Sample(key, members[suffix], suffix, domain, info if isinstance(info, dict) else {})
-
-
-def _read_at(file: BinaryIO, offset: int, size: int) -> bytes:
-    if hasattr(os, "pread"):
-        return os.pread(file.fileno(), size, offset)
-    file.seek(offset)
-    return file.read(size)

@@ -22,6 +22,7 @@ class End(Enum):
     DONE = "done"
     STOPPED = "stopped"
     FAULT = "fault"
+    BAD_DATA = "bad data"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,12 @@ class Hooks(Protocol):
 
     def fault(self, step: int, reason: str, keys: tuple[str, ...]) -> None:
         """Write down a skipped step."""
+
+    def bad_met(self) -> int:
+        """How many samples that could not be read this rank has yet to tell of."""
+
+    def bad(self, step: int) -> str | None:
+        """Write down samples that could not be read; says why the run must end, if it must."""
 
     def show(self, step: int) -> None:
         """Draw sample grids."""
@@ -105,15 +112,18 @@ def run(
             if skipped >= patience:
                 hooks.save(step)
                 return Outcome(End.FAULT, step, result.fault)
+        reason, bad = agree(stepper, stop.reason, hooks.bad_met())
+        spoilt = hooks.bad(done) if bad else None
         if done % train.log_every == 0 or last:
             values = describe(stepper, result)
             hooks.report(done, values | clock.read(train.global_batch, done - reported))
             reported = done
-        reason = agree(stepper, stop.reason)
         if done % train.sample_every == 0 or last:
             hooks.show(done)
-        if done % train.save_every == 0 or last or reason:
+        if done % train.save_every == 0 or last or reason or spoilt:
             hooks.save(done)
+        if spoilt:
+            return Outcome(End.BAD_DATA, done, spoilt)
         if reason and not last:
             return Outcome(End.STOPPED, done, reason)
     return Outcome(End.DONE, train.steps, "all steps done")
@@ -127,12 +137,12 @@ def describe(stepper: Stepper, result: StepResult) -> dict[str, float]:
     return values
 
 
-def agree(stepper: Stepper, reason: str | None) -> str | None:
-    """Stop all ranks if any wants to; a stop on one alone would hang the others."""
+def agree(stepper: Stepper, reason: str | None, bad: int) -> tuple[str | None, int]:
+    """Stop all ranks if any wants to, and tell how many bad samples they have met together; a stop
+    or a collective call on one alone would hang the others."""
     accelerator = stepper.accelerator
     if accelerator.num_processes == 1:
-        return reason
-    wish = torch.tensor([float(reason is not None)], device=accelerator.device)
-    if accelerator.reduce(wish, reduction="sum").item() == 0:
-        return None
-    return reason or "another rank was asked to stop"
+        return reason, bad
+    told = torch.tensor([float(reason is not None), float(bad)], device=accelerator.device)
+    wish, total = accelerator.reduce(told, reduction="sum").tolist()
+    return reason or ("another rank was asked to stop" if wish else None), int(total)

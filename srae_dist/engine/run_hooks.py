@@ -11,14 +11,17 @@ import numpy as np
 from torch import Tensor
 
 from srae_dist.data.manifest import Index
-from srae_dist.data.reader import Reader
 from srae_dist.engine import showcase, snapshot
+from srae_dist.engine.bad_samples import BadSamples
 from srae_dist.engine.step import Stepper
 from srae_dist.runtime import checkpoint
 from srae_dist.runtime.runlog import RunLog
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+_SAID = 5  # bad samples of a step that are shown; all are in the list
 
 
 class Display(Protocol):
@@ -40,19 +43,21 @@ class RunHooks:
     log: RunLog
     display: Display
     domains: Sequence[str]
-    reader: Reader  # of the training split
+    read: showcase.Read  # of the training split
     index: Index
     picks: Sequence[NDArray[np.int64]]  # samples behind the mean codes, per domain
     shown: Sequence[NDArray[np.uint8]]  # images of the grids, per domain
     metadata: Mapping[str, Any]  # of checkpoint headers
     state: Mapping[str, Any]  # of state.json, besides the counters
     keep_last: int
+    bad_samples: BadSamples
     skipped: int = 0
     _codes: tuple[int, Tensor] | None = field(default=None, repr=False)  # of a step
 
     def report(self, step: int, values: Mapping[str, float]) -> None:
         """Log one step's values."""
         accelerator = self.stepper.accelerator
+        values = {**values, "bad_samples": len(self.bad_samples)}
         if accelerator.is_main_process:
             self.log.write(step, values)
             self.display.update(step, values)
@@ -64,6 +69,25 @@ class RunHooks:
         if self.stepper.accelerator.is_main_process:
             self.log.write(step, {"skipped": reason, "keys": keys})
             self.display.say(f"step {step}: {reason}; the update was skipped")
+
+    def bad_met(self) -> int:
+        """How many bad samples this rank has yet to tell of."""
+        return self.bad_samples.met
+
+    def bad(self, step: int) -> str | None:
+        """Write down new bad samples; returns why the run must end, if it must."""
+        new, bad = self.bad_samples.exchange(step, self.stepper.accelerator), self.bad_samples
+        if self.stepper.accelerator.is_main_process:
+            for item in new[:_SAID]:
+                self.display.say(
+                    f"step {step}: sample {item.key} of {item.shard} cannot be read: "
+                    f"{item.reason}; {item.substitute} stands in"
+                )
+            if len(new) > _SAID:
+                self.display.say(f"and {len(new) - _SAID} more, listed in {bad.log.path}")
+        if len(bad) <= bad.budget:
+            return None
+        return f"{len(bad):,} samples cannot be read, data.bad_budget is {bad.budget:,}"
 
     def show(self, step: int) -> None:
         """Draw reconstructions and translations with the averaged weights."""
@@ -92,6 +116,7 @@ class RunHooks:
                     **self.state,
                     "step": step,
                     "skipped": self.skipped,
+                    "bad_samples": self.bad_samples.state(),
                     "scaler": snapshot.scaler_state(self.stepper.accelerator),
                 },
             )
@@ -101,8 +126,6 @@ class RunHooks:
     def _mean_codes(self, step: int) -> Tensor:
         """The domains' mean codes under the averaged weights; computed once a step."""
         if self._codes is None or self._codes[0] != step:
-            table = showcase.mean_codes(
-                self.stepper.ema.module, self.reader, self.index, self.picks
-            )
+            table = showcase.mean_codes(self.stepper.ema.module, self.read, self.index, self.picks)
             self._codes = (step, table)
         return self._codes[1]

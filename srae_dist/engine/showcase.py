@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +12,17 @@ from einops import rearrange
 from torch import Tensor
 
 from srae_dist.core import atomic
+from srae_dist.core.errors import UserError
 from srae_dist.data.manifest import Index
-from srae_dist.data.reader import Reader, take
+from srae_dist.data.reader import take
 from srae_dist.evaluation import grids
 from srae_dist.model.autoencoder import AutoEncoder
 from srae_dist.model.pixels import to_float, to_uint8
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+Read = Callable[[Index], "NDArray[np.uint8]"]  # rows of the index to pixels, N H W 3
 
 COLUMNS = 8  # images per domain in a grid
 CHUNK = 32  # images encoded at a time; part of the mean codes' definition to the last bit
@@ -37,15 +40,24 @@ def pick_evenly(domain_of: NDArray[Any], num_domains: int, count: int) -> list[N
 
 @torch.no_grad()
 def mean_codes(
-    autoencoder: AutoEncoder, reader: Reader, index: Index, picks: Sequence[NDArray[np.int64]]
+    autoencoder: AutoEncoder, read: Read, index: Index, picks: Sequence[NDArray[np.int64]]
 ) -> Tensor:
-    """Mean of mu_d over each domain's picked images: float32, m x j."""
+    """Mean of mu_d over each domain's picked images: float32, m x j.
+
+    Raises:
+        UserError: none of a domain's can be read.
+    """
     device = next(autoencoder.parameters()).device
     rows = []
     for samples in picks:
         chunks = [samples[i : i + CHUNK] for i in range(0, len(samples), CHUNK)]
-        images = (to_float(reader.read(take(index, chunk)), device) for chunk in chunks)
-        codes = [autoencoder.encode(x).domain.mean for x in images]
+        images = (to_float(read(take(index, chunk)), device) for chunk in chunks)
+        codes = [autoencoder.encode(x).domain.mean for x in images if len(x)]
+        if not codes:
+            raise UserError(
+                f"None of the {len(samples)} images that a domain's mean code is taken of can be "
+                "read; make the shards again, or reach their store."
+            )
         rows.append(torch.cat(codes).cpu().double().mean(dim=0))
     return torch.stack(rows).float()
 

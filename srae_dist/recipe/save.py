@@ -12,6 +12,7 @@ WEIGHT_NAMES = ("random", "torchvision")  # values of perceptual.weights that ar
 _FREE = {  # may change while a run goes on: they alter how long, how often, where, how fast
     *("train.steps", "train.save_every", "train.log_every", "train.sample_every"),
     *("train.micro_batch", "data.root", "data.make", "data.workers"),
+    *("data.on_bad", "data.bad_budget", "data.cache_dir", "data.cache_gb"),
     *(key for key in KEYS if key.startswith("engine.")),
     *(key for key in KEYS if key.startswith("run.") and key != "run.seed"),
 }
@@ -36,7 +37,8 @@ def recipe_without_paths(recipe: Recipe) -> dict[str, Any]:
     are then the defaults, and of a path to perceptual weights the file's name is left.
     """
     values = recipe.model_dump(mode="json")
-    for section, key in (("run", "dir"), ("data", "root"), ("data", "make")):
+    paths = (("run", "dir"), ("data", "root"), ("data", "make"), ("data", "cache_dir"))
+    for section, key in paths:
         del values[section][key]
     values["perceptual"]["weights"] = _weights_name(recipe.perceptual.weights)
     return values

@@ -46,7 +46,7 @@ class Data(Section):
     """Which shards are read, and in which order."""
 
     root: Text = "shards/data"
-    """Shard folder (holds manifest.json)."""
+    """Shard folder (holds manifest.json): a path, or a URL (http, https, s3, gs, hf)."""
     make: Text | None = None
     """The command that makes the shards; shown when they are missing."""
     split: Text = "train"
@@ -65,6 +65,14 @@ class Data(Section):
     """Loader processes per rank; default: cores per rank, less one, at most 8."""
     flip: bool = True
     """Mirror half of the images, chosen by hash."""
+    on_bad: Literal["error", "substitute"] = "error"
+    """A sample that cannot be read: stop, or let another of its domain take its place."""
+    bad_budget: Annotated[int, Field(ge=0)] = 100
+    """Samples that may be substituted in a whole run; more stop it."""
+    cache_dir: Text | None = None
+    """Where blocks of remote shards are kept; default: the system's temporary folder."""
+    cache_gb: PositiveFloat = 8.0
+    """Bound of that folder, in 10^9 bytes, shared by all ranks of a machine."""
 
 
 class Model(Section):

@@ -17,7 +17,9 @@ from tiny_shards import Tiny, corrupt, write_shards
 
 from srae_dist.core.errors import UserError
 from srae_dist.core.types import Batch
-from srae_dist.data.loader import make_loader
+from srae_dist.data.loader import make_loader, make_order
+from srae_dist.data.opened import open_split
+from srae_dist.data.order import check_ranks
 
 STEPS = 5
 
@@ -36,15 +38,12 @@ def load(
     start: int = 0,
     stop: int = STEPS,
     workers: int = 0,
+    substitute: bool = False,
 ) -> Generator[Batch, None, None]:
+    opened = open_split(tiny.root, "train")
     return make_loader(
-        tiny.root,
-        split="train",
-        seed=3,
-        global_batch=12,
-        balance="domain",
-        lanes=None,
-        window=4,
+        opened,
+        make_order(opened, seed=3, global_batch=12, balance="domain", lanes=None, window=4),
         rank=rank,
         world=world,
         micro_batch=micro_batch,
@@ -52,6 +51,7 @@ def load(
         stop_step=stop,
         workers=workers,
         pin=False,
+        substitute=substitute,
     )
 
 
@@ -115,6 +115,58 @@ def test_a_damaged_image_reaches_the_trainer_as_one_sentence(tmp_path, workers):
     assert not multiprocessing.active_children()
 
 
+@pytest.mark.parametrize("world, micro_batch, workers", [(1, 12, 0), (1, 12, 1), (2, 3, 0)])
+def test_a_bad_sample_is_substituted_and_nothing_else_moves(tmp_path, world, micro_batch, workers):
+    sound = write_shards(tmp_path / "sound")
+    broken = write_shards(tmp_path / "broken")
+    (broken.root / "train-000002.tar").unlink()
+    corrupt(broken, 7)
+    bad = {f"{i:04d}" for i in (7, 13, 14, 15)}
+    expected = [list(batch.keys) for batch in load(sound)]
+    told = []
+    for rank in range(world):
+        batches = load(
+            broken,
+            rank=rank,
+            world=world,
+            micro_batch=micro_batch,
+            workers=workers,
+            substitute=True,
+        )
+        for number, batch in enumerate(batches):
+            step, inside = divmod(number * micro_batch, 12 // world)
+            wanted = expected[step][rank * (12 // world) + inside :][:micro_batch]
+            found = [int(key) for key in batch.keys]
+            told += batch.bad
+            for want, key in zip(wanted, batch.keys, strict=True):
+                assert key == want or want in bad
+                assert int(key) % 3 == int(want) % 3  # of the same domain
+            assert (batch.images.numpy() == sound.images[found]).all()
+            assert not bad & set(batch.keys)
+    drawn = [key for step in expected for key in step if key in bad]
+    assert {item.key for item in told} >= set(drawn) and {item.key for item in told} <= bad
+    assert all(item.reason and item.shard.endswith(".tar") for item in told)
+    # the same substitutes whatever reads
+    assert {(b.key, b.substitute) for b in told} == {
+        (b.key, b.substitute) for batch in load(broken, substitute=True) for b in batch.bad
+    }
+
+
+def test_when_nothing_can_stand_in_that_is_said(tmp_path):
+    broken = write_shards(tmp_path)
+    for shard in broken.split.shards:
+        (broken.root / shard.file).unlink()
+    with pytest.raises(UserError, match=r"nor can any of 100 others"):
+        list(load(broken, substitute=True))
+
+
+def test_ranks_must_divide_the_lanes(tiny):
+    opened = open_split(tiny.root, "train")
+    order = make_order(opened, seed=0, global_batch=24, balance="natural", lanes=None, window=4)
+    with pytest.raises(UserError, match=r"3 ranks cannot share the 8 lanes .*data.lanes = 6"):
+        check_ranks(order, micro_batch=4, ranks=3)
+
+
 def test_numbers_that_do_not_fit_are_refused_at_once(tiny):
     with pytest.raises(UserError, match="ranks"):
         load(tiny, world=5)
@@ -147,11 +199,13 @@ def test_a_killed_worker_is_reported_with_what_to_do(tiny):
 def test_nothing_is_left_of_a_main_process_that_ends_early(tiny, end):
     program = f"""
 import os, pathlib
-from srae_dist.data.loader import make_loader
+from srae_dist.data.loader import make_loader, make_order
+from srae_dist.data.opened import open_split
+opened = open_split(pathlib.Path({str(tiny.root)!r}), "train")
+order = make_order(opened, seed=0, global_batch=2, balance="natural", lanes=None, window=4)
 loader = make_loader(
-    pathlib.Path({str(tiny.root)!r}), split="train", seed=0, global_batch=2, balance="natural",
-    lanes=None, window=4, rank=0, world=1, micro_batch=1, start_step=0, stop_step=1000,
-    workers=1, pin=False,
+    opened, order, rank=0, world=1, micro_batch=1, start_step=0, stop_step=1000, workers=1,
+    pin=False,
 )
 next(loader)
 print("begun", flush=True)

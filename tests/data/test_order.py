@@ -176,11 +176,19 @@ def test_lanes_that_do_not_fit_are_refused(lanes):
 
 
 def test_ranks_and_micro_batches_must_divide_the_global_batch():
-    assert check_ranks(24, micro_batch=4, ranks=3) == 2
+    order = make([40], batch=24, lanes=6)
+    assert check_ranks(order, micro_batch=4, ranks=3) == 2
     with pytest.raises(UserError, match="global_batch = 24 cannot be shared equally by 5 ranks"):
-        check_ranks(24, micro_batch=4, ranks=5)
+        check_ranks(order, micro_batch=4, ranks=5)
     with pytest.raises(UserError, match="micro_batch = 5 does not divide the 8 samples"):
-        check_ranks(24, micro_batch=5, ranks=3)
+        check_ranks(order, micro_batch=5, ranks=3)
+
+
+def test_ranks_that_do_not_divide_the_lanes_are_told_what_would_do():
+    with pytest.raises(UserError, match=r"8 ranks .* 6 lanes of all domains .*data.lanes = 8,"):
+        check_ranks(make([40], batch=24, lanes=6), micro_batch=1, ranks=8)
+    with pytest.raises(UserError, match="a multiple of 8 times the domains"):
+        check_ranks(make([5], batch=24, lanes=4), micro_batch=1, ranks=8)
 
 
 def test_a_batch_is_worked_out_in_far_less_than_its_decoding_takes():

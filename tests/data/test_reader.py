@@ -11,7 +11,8 @@ import pytest
 from tiny_shards import Tiny, corrupt, rewrite, write_shards
 
 from srae_dist.core.errors import UserError
-from srae_dist.data import reader
+from srae_dist.data import local
+from srae_dist.data.local import LocalShards
 from srae_dist.data.reader import Reader, iterate, take
 
 
@@ -21,18 +22,18 @@ def tiny(tmp_path: Path) -> Tiny:
 
 
 def open_reader(tiny: Tiny, image_size: int = 16) -> Reader:
-    return Reader(tiny.root, tiny.split, image_size=image_size)
+    return Reader(LocalShards(tiny.root, tiny.split), image_size=image_size)
 
 
 def test_any_samples_in_any_order_are_what_was_written(tiny, monkeypatch):
-    monkeypatch.setattr(reader, "OPEN_FILES", 1)  # every change of shard closes and opens
+    monkeypatch.setattr(local, "OPEN_FILES", 1)  # every change of shard closes and opens
     samples = np.array([15, 0, 7, 7, 3])
     pixels = open_reader(tiny).read(take(tiny.index, samples))
     assert pixels.dtype == np.uint8 and (pixels == tiny.images[samples]).all()
 
 
 def test_reading_without_pread_gives_the_same(tiny, monkeypatch):
-    monkeypatch.delattr(reader.os, "pread")
+    monkeypatch.delattr(local.os, "pread")
     assert (open_reader(tiny).read(tiny.index) == tiny.images).all()
 
 

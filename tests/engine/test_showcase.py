@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from srae_dist.data.local import LocalShards
 from srae_dist.data.reader import Reader
 from srae_dist.engine import showcase
 from srae_dist.evaluation.grids import AIR, CAPTION, GAP
@@ -42,8 +43,8 @@ def code_of(net: AutoEncoder, pixels: NDArray[np.uint8]) -> Tensor:
 
 
 def means(net: AutoEncoder, tiny: Tiny, picks: list[NDArray[np.int64]]) -> Tensor:
-    reader = Reader(tiny.root, tiny.split, image_size=16)
-    return showcase.mean_codes(net, reader, tiny.index, picks)
+    reader = Reader(LocalShards(tiny.root, tiny.split), image_size=16)
+    return showcase.mean_codes(net, reader.read, tiny.index, picks)
 
 
 @settings(deadline=None)

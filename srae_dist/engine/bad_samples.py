@@ -1,0 +1,68 @@
+"""Samples that could not be read: written down once each, counted, and too many end the run.
+
+Ranks meet different ones, so they tell each other, and all of them hold the same list and decide
+alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from srae_dist.core.types import BadSample, Batch
+from srae_dist.runtime.runlog import RunLog
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+NAME = "bad_samples.jsonl"
+
+
+class BadSamples:
+    """The bad samples of a run."""
+
+    def __init__(self, run_dir: Path, *, budget: int, known: Iterable[Sequence[str]] = ()) -> None:
+        self.log = RunLog(run_dir / NAME)
+        self.budget = budget
+        self._known = {(shard, key) for shard, key in known}  # equal on all ranks
+        self._met: list[BadSample] = []  # on this rank, since the last exchange
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    @property
+    def met(self) -> int:
+        """How many this rank has met and not yet told of."""
+        return len(self._met)
+
+    def watch(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """Pass batches through and take note of what was bad in them."""
+        for batch in batches:
+            for item in batch.bad:
+                if (item.shard, item.key) not in self._known and item not in self._met:
+                    self._met.append(item)
+            yield batch
+
+    def exchange(self, step: int, accelerator: Accelerator) -> list[BadSample]:
+        """Tell all ranks of what each has met; returns what is new, the same on every rank.
+
+        The main process writes it down. A collective call.
+        """
+        from accelerate.utils import gather_object
+
+        told: list[BadSample] = gather_object(self._met)
+        new: dict[tuple[str, str], BadSample] = {}
+        for item in told:
+            if (item.shard, item.key) not in self._known:
+                new.setdefault((item.shard, item.key), item)
+        if accelerator.is_main_process:
+            for item in new.values():
+                self.log.write(step, item._asdict())
+        self._known |= new.keys()
+        self._met = []
+        return list(new.values())
+
+    def state(self) -> list[list[str]]:
+        """Return what a checkpoint keeps: shard and key of each, in an order of their own."""
+        return [list(item) for item in sorted(self._known)]
