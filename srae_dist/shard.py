@@ -6,7 +6,7 @@ One source of images (folders, a data set, the built-in faces), or shards of oth
 from __future__ import annotations
 
 import functools
-import re
+import os
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,18 +16,21 @@ import typer
 from srae_dist.core.errors import ExitCode, UserError
 
 if TYPE_CHECKING:
+    from srae_dist.data.plan import Form
     from srae_dist.data.publish import Written
-    from srae_dist.data.records import Record, Source
-    from srae_dist.data.writer import Form
+    from srae_dist.data.records import Records, Source
+    from srae_dist.data.workplace import Part
 
 _SOURCES = ("domain", "folders", "dataset", "faces", "index")
+_MADE = ("domain", "folders", "dataset", "faces")  # those that new shards are made of
 _BELONGS = {  # option -> the sources it says something of; those not named here go with all
     "domains": ("faces", "index"),
     "label_regex": ("domain", "folders"),
     **dict.fromkeys(("image_column", "domain_column", "label_column"), ("dataset",)),
     **dict.fromkeys(
-        ("out", "size", "holdout", "limit", "format", "quality", "shards", "seed"), _SOURCES[:-1]
+        ("out", "size", "holdout", "limit", "format", "quality", "shards", "seed"), _MADE
     ),
+    **dict.fromkeys(("layout", "fast_shrink", "processes", "part"), _MADE),
 }
 _SHOWN = 20  # bad files named on the screen; all are in the list on disk
 
@@ -108,9 +111,36 @@ def shard(
             help="Shards a split (default: at least 64, 10,000 images each at most).",
         ),
     ] = None,
+    layout: Annotated[
+        str,
+        _output(
+            metavar="NAME",
+            help="mixed: every shard of all domains; domain: each shard of one, to stream "
+            "balanced batches from afar.",
+        ),
+    ] = "mixed",
+    fast_shrink: Annotated[
+        bool,
+        _output(
+            "--fast-shrink",
+            help="Decode large JPEGs at 1/2, 1/4 or 1/8: faster, and changes pixels slightly.",
+        ),
+    ] = False,
     seed: Annotated[
         int, _output(metavar="N", min=0, help="Of the order, of --limit and --faces.")
     ] = 0,
+    processes: Annotated[
+        int | None,
+        _output(metavar="N", min=1, max=4096, help="That write at a time (default: the cores)."),
+    ] = None,
+    part: Annotated[
+        str | None,
+        _output(
+            metavar="I/N",
+            help="Make the I-th of N parts, here or on another machine that sees the same --out; "
+            "the last one publishes.",
+        ),
+    ] = None,
     allow_bad: Annotated[
         int, _output(metavar="N", min=0, help="Unreadable files that are no failure.")
     ] = 0,
@@ -119,22 +149,27 @@ def shard(
     """Write images as shards of mixed domains, or index WebDataset shards that are there."""
     _check_options(context)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the same as Ctrl-C: sweep up first
+
+    from srae_dist.data import arguments, sources
+    from srae_dist.data.plan import Form
+
+    mine = arguments.part(part, os.environ)
     if index is not None:
-        written, root = _index(index, domains=_names(domains), split=split, force=force), index
-        return _report(root, written, allow_bad=allow_bad)
-
-    from srae_dist.data import sources
-    from srae_dist.data.writer import Form
-
+        _check_alone(mine, "--index")
+        names = arguments.names(domains)
+        indexed = _index(index, domains=names, split=split, force=force)
+        return _report(index, indexed, allow_bad=allow_bad)
     if out is None:
         raise UserError("--out is missing; say where the shards go, as in --out shards/mine.")
     source: Source
     if domain:
         source = sources.from_domains(
-            _folders(domain), split=split or "train", label=_pattern(label_regex)
+            arguments.folders(domain),
+            split=split or "train",
+            label=arguments.pattern(label_regex),
         )
     elif folders is not None:
-        source = sources.from_root(folders, split=split, label=_pattern(label_regex))
+        source = sources.from_root(folders, split=split, label=arguments.pattern(label_regex))
     elif dataset is not None:
         source = sources.from_dataset(
             dataset,
@@ -147,11 +182,13 @@ def shard(
         from srae_dist.data.faces import DOMAINS
 
         source = sources.from_faces(
-            faces or 0, _names(domains) or DOMAINS, size=size, seed=seed, split=split
+            faces or 0, arguments.names(domains) or DOMAINS, size=size, seed=seed, split=split
         )
-    splits = _plan(source, holdout=holdout, limits=_limits(limit or []), seed=seed)
-    form = Form(size=size, format=format, quality=quality, shards=shards)
-    return _report(out, _write(out, source, splits, form, force=force), allow_bad=allow_bad)
+    form = Form(size, format, quality, shards, layout, fast_shrink)
+    splits = _plan(source, holdout=holdout, limits=arguments.limits(limit or []), seed=seed)
+    count = arguments.process_count(processes, os.environ)
+    written = _write(out, source, splits, form=form, part=mine, processes=count, force=force)
+    return ExitCode.DONE if written is None else _report(out, written, allow_bad=allow_bad)
 
 
 def _check_options(context: typer.Context) -> None:
@@ -171,64 +208,23 @@ def _check_options(context: typer.Context) -> None:
             raise UserError(f"{_flag(name)} does not go with {_flag(chosen[0])}; leave it out.")
 
 
+def _check_alone(part: Part, option: str) -> None:
+    if part.count > 1:
+        raise UserError(f"{option} is the work of one process; run it without a launcher.")
+
+
 def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def _names(text: str | None) -> tuple[str, ...]:
-    """Parse ``a,b,c``."""
-    return tuple(name.strip() for name in text.split(",")) if text else ()
-
-
-def _folders(texts: list[str]) -> dict[str, list[Path]]:
-    """Parse every ``NAME=DIR``."""
-    found: dict[str, list[Path]] = {}
-    for text in texts:
-        name, sign, folder = text.partition("=")
-        if not (name and sign and folder):
-            raise UserError(f"--domain '{text}' is not NAME=DIR, as in --domain human=photos.")
-        found.setdefault(name, []).append(Path(folder).expanduser())
-    return found
-
-
-def _limits(texts: list[str]) -> dict[str, int]:
-    """Parse every ``NAME=N``."""
-    found: dict[str, int] = {}
-    for text in texts:
-        match = re.fullmatch(r"([^=]+)=([0-9]+)", text)
-        if match is None or match[1] in found:
-            raise UserError(
-                f"--limit '{text}' is not NAME=N, once a domain, as in --limit human=22000."
-            )
-        found[match[1]] = int(match[2])
-    return found
-
-
-def _pattern(text: str | None) -> re.Pattern[str] | None:
-    if text is None:
-        return None
-    try:
-        pattern = re.compile(text)
-    except re.error as error:
-        raise UserError(f"--label-regex '{text}' is no regular expression: {error}.") from None
-    if pattern.groups == 0:
-        raise UserError(f"--label-regex '{text}' has no group; write the label's part in ( ).")
-    if pattern.groups > max(1, len(pattern.groupindex)):
-        raise UserError(
-            f"--label-regex '{text}' has {pattern.groups} groups; "
-            "name them as in (?P<digit>...), or write (?:...)."
-        )
-    return pattern
-
-
 def _plan(
     source: Source, *, holdout: float | None, limits: dict[str, int], seed: int
-) -> dict[str, list[Record]]:
+) -> dict[str, Records]:
     """Choose each split's records and put them in the order they are written in."""
     from srae_dist.data.records import check_names, hold_out, limit, shuffled
 
     check_names(source)
-    records = list(source.records)
+    records = source.records
     if holdout is not None:
         records = hold_out(records, holdout)
     if limits:
@@ -237,15 +233,38 @@ def _plan(
 
 
 def _write(
-    out: Path, source: Source, splits: dict[str, list[Record]], form: Form, *, force: bool
-) -> Written:
+    out: Path,
+    source: Source,
+    splits: dict[str, Records],
+    *,
+    form: Form,
+    part: Part,
+    processes: int,
+    force: bool,
+) -> Written | None:
+    from srae_dist.data.workplace import PARTIAL
     from srae_dist.data.writer import write
     from srae_dist.runtime import console
 
     for note in source.notes:
         console.info(note)
-    with console.progress(sum(map(len, splits.values())), "images") as advance:
-        return write(out, source, splits, form=form, force=force, advance=advance)
+    try:
+        with console.progress(sum(map(len, splits.values())) // part.count, "images") as advance:
+            return write(
+                out,
+                source,
+                splits,
+                form=form,
+                part=part,
+                processes=processes,
+                force=force,
+                advance=advance,
+                tell=console.info,
+            )
+    except KeyboardInterrupt:
+        if any((out / PARTIAL).glob("*.tar")):
+            console.warn(f"finished shards wait in {out / PARTIAL}; the same command goes on.")
+        raise
 
 
 def _index(root: Path, *, domains: tuple[str, ...], split: str | None, force: bool) -> Written:

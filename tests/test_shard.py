@@ -344,21 +344,22 @@ def test_stopped_by_a_signal_nothing_is_published_and_the_next_run_works(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from srae_dist.data import writer
+    from srae_dist.data import images
 
-    out, encode = tmp_path / "out", writer.images.encode
+    out, encode = tmp_path / "out", images.encode
 
     def interrupt(*args: object, **options: object) -> bytes:
         assert {path.name for path in out.iterdir()} == {".lock", ".partial"}
         signal.raise_signal(number)
         raise AssertionError("unreachable")
 
-    monkeypatch.setattr(writer.images, "encode", interrupt)
-    assert command("--folders", pets, "--out", out) == 75
+    monkeypatch.setattr(images, "encode", interrupt)
+    run = ("--folders", pets, "--out", out, "--processes", 1)
+    assert command(*run) == 75
     assert [path.name for path in out.iterdir()] == [".lock"]
     assert capsys.readouterr().err.endswith("stopped.\n")
-    monkeypatch.setattr(writer.images, "encode", encode)
-    assert command("--folders", pets, "--out", out) == 0
+    monkeypatch.setattr(images, "encode", encode)
+    assert command(*run) == 0
 
 
 def test_as_a_module(pets: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from srae_dist.core.errors import UserError
 from srae_dist.data.images import SUFFIXES
@@ -21,7 +21,7 @@ _CLUTTER = ("__MACOSX", "Thumbs.db")
 class Listing:
     """What lies below a folder."""
 
-    images: tuple[PurePosixPath, ...]  # relative to the folder, sorted
+    images: list[str]  # paths relative to the folder, with "/", sorted
     ignored: Counter[str]  # other files by suffix
 
 
@@ -33,18 +33,19 @@ def list_images(root: Path) -> Listing:
     """
     if not root.is_dir():
         raise UserError(f"{root} is not a folder; give a folder of images.")
-    images: list[PurePosixPath] = []
+    images: list[str] = []
     ignored: Counter[str] = Counter()
     for file in _files(root):
-        suffix = file.suffix.lower().lstrip(".")
-        if suffix in SUFFIXES:
+        stem, _, suffix = file.rpartition("/")[2].lower().rpartition(".")
+        if stem and suffix in SUFFIXES:
             images.append(file)
         else:
-            ignored[f".{suffix}" if suffix else "no suffix"] += 1
-    return Listing(tuple(sorted(images, key=str)), ignored)
+            ignored[f".{suffix}" if stem and suffix else "no suffix"] += 1
+    images.sort()
+    return Listing(images, ignored)
 
 
-def by_split(root: Path, images: Sequence[PurePosixPath]) -> bool:
+def by_split(root: Path, images: Sequence[str]) -> bool:
     """Tell whether ``images`` lie as {split}/{domain}/... (else {domain}/...) below ``root``.
 
     They do if all first folders have the names of splits: "train", "test", "val", ...
@@ -52,11 +53,17 @@ def by_split(root: Path, images: Sequence[PurePosixPath]) -> bool:
     Raises:
         UserError: an image lies in no domain's folder, or the folders can be read both ways.
     """
+    tops, flat, inner = set[str](), dict[str, str](), set[str]()
     for image in images:
-        if len(image.parts) == 1:
+        top, sign, rest = image.partition("/")
+        if not sign:
             raise UserError(f"{root / image} lies in no domain's folder; move it into one.")
-    tops = {image.parts[0]: image for image in images}
-    flat = {image.parts[0]: image for image in images if len(image.parts) == 2}
+        tops.add(top)
+        second, sign, _ = rest.partition("/")
+        if sign:
+            inner.add(second)
+        else:
+            flat[top] = image
     splits = [top for top in tops if top.lower() in SPLIT_NAMES]
     if splits and len(splits) == len(tops):
         for image in flat.values():
@@ -68,7 +75,6 @@ def by_split(root: Path, images: Sequence[PurePosixPath]) -> bool:
             f"{root} has the split's folder '{splits[0]}' beside '{other}'; "
             "move one of them away, or name the folders with --domain NAME=DIR."
         )
-    inner = {image.parts[1] for image in images if len(image.parts) > 2}
     if inner and not flat and all(name.lower() in SPLIT_NAMES for name in inner):
         domain, split = min(tops), min(inner)
         raise UserError(
@@ -89,7 +95,7 @@ def printable(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace") if os.name == "posix" else name
 
 
-def _files(root: Path) -> Iterator[PurePosixPath]:
+def _files(root: Path) -> Iterator[str]:
     """Yield all files below ``root``, relative to it; each real folder once on every way down."""
 
     def fail(error: OSError) -> None:
@@ -104,8 +110,9 @@ def _files(root: Path) -> Iterator[PurePosixPath]:
                 ways[os.path.join(folder, name)] = way | {identity}  # noqa: PTH118  walk's spelling
                 kept.append(name)
         folders[:] = kept
-        relative = PurePosixPath(Path(folder).relative_to(root).as_posix())
-        yield from (relative / name for name in files if not _hidden(name))
+        below = Path(folder).relative_to(root).as_posix()
+        start = "" if below == "." else f"{below}/"
+        yield from (start + name for name in files if not _hidden(name))
 
 
 def _hidden(name: str) -> bool:

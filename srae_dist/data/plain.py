@@ -22,8 +22,9 @@ from srae_dist.data.folders import SPLIT_NAMES
 from srae_dist.data.images import MAX_BYTES, read_size
 from srae_dist.data.images import SUFFIXES as IMAGE_SUFFIXES
 from srae_dist.data.manifest import MANIFEST, Index, Manifest, Shard, Split, load_manifest
-from srae_dist.data.publish import Bad, Written, list_bad, publish, save_split_index, workplace
+from srae_dist.data.publish import Bad, Written, publish, save_split_index
 from srae_dist.data.records import TRAIN, check_split
+from srae_dist.data.workplace import workplace
 
 SUFFIXES = frozenset((*IMAGE_SUFFIXES, "cls", "json"))
 
@@ -90,9 +91,8 @@ def index(
         rows = [row for part in found.values() for row in part.rows]
         made = Manifest(names, _common_size(rows), _common_format(rows), done)
         (root / MANIFEST).unlink(missing_ok=True)  # it must not name what is about to change
-        manifest = publish(partial, root, made)
         bad = tuple(item for part in found.values() for item in part.bad)
-        list_bad(root, tuple(found), bad)
+        manifest = publish(partial, root, made, bad=bad)
     return Written(manifest, tuple(found), bad)
 
 

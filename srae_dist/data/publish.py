@@ -1,19 +1,18 @@
 """A shard folder changes all at once: new files wait in ``.partial``, and the manifest comes last.
 
-One writer at a time; what a killed one left is swept away by the next.
+When all is there, the manifest to come is written to ``.partial`` first. From then on the change is
+decided: whoever finds it there, after a kill at any moment, does the rest.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from srae_dist.core import atomic
 from srae_dist.core.errors import UserError
@@ -28,8 +27,10 @@ from srae_dist.data.manifest import (
     save_index,
 )
 
-PARTIAL = ".partial"
 BAD_FILES = "bad_files.jsonl"
+
+_DOOMED = "doomed.json"  # names of files that the change takes away
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,31 +50,6 @@ class Written:
     manifest: Manifest
     splits: tuple[str, ...]  # those written now
     bad: tuple[Bad, ...]
-
-
-@contextlib.contextmanager
-def workplace(out: Path) -> Iterator[Path]:
-    """Lock ``out`` and yield its empty ``.partial`` folder, which is gone in the end.
-
-    Raises:
-        UserError: another process writes there, or nobody can.
-    """
-    partial = out / PARTIAL
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with FileLock(out / ".lock", timeout=0):
-            shutil.rmtree(partial, ignore_errors=True)  # of a writer that was killed
-            partial.mkdir()
-            try:
-                yield partial
-            finally:
-                shutil.rmtree(partial, ignore_errors=True)
-    except Timeout:
-        raise UserError(f"Another process is writing to {out}; wait for it, or stop it.") from None
-    except OSError as error:
-        raise UserError(
-            f"{error.filename or out} cannot be used: {error.strerror or error}."
-        ) from None
 
 
 def check_free(out: Path, splits: Sequence[str], *, force: bool) -> None:
@@ -99,24 +75,46 @@ def check_free(out: Path, splits: Sequence[str], *, force: bool) -> None:
             )
 
 
-def publish(partial: Path, out: Path, made: Manifest) -> Manifest:
+def publish(
+    partial: Path, out: Path, made: Manifest, *, bad: Sequence[Bad] | None = None
+) -> Manifest:
     """Move the finished files of ``made``'s splits from ``partial`` to ``out``, manifest last.
 
     Splits of the same names are replaced: they leave the manifest first, so that at no moment the
-    manifest names a file that is missing or another than it says.
+    manifest names a file that is missing or another than it says. ``bad`` replaces their lines in
+    the list of bad files; None leaves it as it is. The files are on disk already (synced).
     """
+    complete(partial, out)  # an earlier attempt
     there = load_manifest(out) if (out / MANIFEST).exists() else None
-    kept = {} if there is None else {k: v for k, v in there.splits.items() if k not in made.splits}
-    for file in sorted(partial.iterdir()):
-        atomic.sync_file(file)
-    if there is not None and len(kept) < len(there.splits):
-        _retire(out, there, kept)
-    for file in sorted(partial.iterdir()):
-        file.replace(out / file.name)
+    old = {} if there is None else there.splits
+    final = replace(made, splits={**old, **made.splits})
+    listed = _files(final)
+    doomed = [name for name in (_files(there) if there else ()) if name not in listed]
+    atomic.write_json(partial / _DOOMED, sorted(doomed))
+    if bad is not None:
+        atomic.write_text(partial / BAD_FILES, _bad_lines(out, tuple(made.splits), bad))
+    final.save(partial)
+    complete(partial, out)
+    return final
+
+
+def complete(partial: Path, out: Path) -> bool:
+    """Do what a decided change in ``partial`` asks for, if there is one; may be repeated."""
+    if not (partial / MANIFEST).exists():
+        return False
+    final = load_manifest(partial)
+    _retire(out, final)
+    listed = _files(final)
+    for name in json.loads((partial / _DOOMED).read_text("utf-8")):
+        if _PLAIN.fullmatch(name) and name not in listed:
+            (out / name).unlink(missing_ok=True)
+    for name in listed:
+        if (partial / name).exists():
+            (partial / name).replace(out / name)
+    _replace_list(partial / BAD_FILES, out / BAD_FILES)
     atomic.sync_folder(out)
-    manifest = replace(made, splits={**kept, **made.splits})
-    manifest.save(out)
-    return manifest
+    final.save(out)
+    return True
 
 
 def save_split_index(
@@ -133,26 +131,53 @@ def shard_name(split: str, number: int) -> str:
     return f"{split}-{number:06d}.tar"
 
 
-def list_bad(out: Path, splits: Sequence[str], bad: Sequence[Bad]) -> None:
-    """Replace the lines of these splits in the list of bad files; no list where none is bad."""
-    path = out / BAD_FILES
-    old = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    lines = [line for line in old if json.loads(line)["split"] not in splits]
+def listed_bad(out: Path, splits: Sequence[str]) -> tuple[Bad, ...]:
+    """Return the bad files of some splits, as the list on disk has them."""
+    lines = map(json.loads, _lines(out / BAD_FILES))
+    return tuple(Bad(**line) for line in lines if line["split"] in splits)
+
+
+def _bad_lines(out: Path, splits: Sequence[str], bad: Sequence[Bad]) -> str:
+    """Return the list of bad files, the lines of some splits replaced."""
+    lines = [line for line in _lines(out / BAD_FILES) if json.loads(line)["split"] not in splits]
     lines += [json.dumps(asdict(item), sort_keys=True, ensure_ascii=False) for item in bad]
-    if lines:
-        atomic.write_text(path, "\n".join(lines) + "\n")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _lines(path: Path) -> list[str]:
+    """Return lines as they were written: names may hold other ends of lines."""
+    return path.read_text("utf-8").split("\n")[:-1] if path.exists() else []
+
+
+def _replace_list(new: Path, old: Path) -> None:
+    """Put the new list in place of the old; no list where nothing is bad."""
+    if not new.exists():
+        return
+    if new.stat().st_size:
+        new.replace(old)
     else:
-        path.unlink(missing_ok=True)
+        old.unlink(missing_ok=True)
+        new.unlink()
 
 
-def _retire(out: Path, there: Manifest, kept: Mapping[str, Split]) -> None:
-    """Take splits out of the manifest, and then their files off the disk."""
+def _retire(out: Path, final: Manifest) -> None:
+    """Take the splits that change out of the manifest, while their files are still there."""
+    there = load_manifest(out) if (out / MANIFEST).exists() else None
+    if there is None:
+        return
+    kept = {name: split for name, split in there.splits.items() if final.splits.get(name) == split}
+    if len(kept) == len(there.splits):
+        return
     if kept:
-        replace(there, splits=dict(kept)).save(out)
+        replace(there, splits=kept).save(out)
     else:
         (out / MANIFEST).unlink()
         atomic.sync_folder(out)
-    for name, split in there.splits.items():
-        if name not in kept:
-            for file in (*(shard.file for shard in split.shards), split.index):
-                (out / file).unlink(missing_ok=True)
+
+
+def _files(manifest: Manifest) -> dict[str, None]:
+    """Return the names of all files a manifest lists."""
+    names: dict[str, None] = {}
+    for split in manifest.splits.values():
+        names |= dict.fromkeys((*(shard.file for shard in split.shards), split.index))
+    return names

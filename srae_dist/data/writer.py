@@ -1,107 +1,76 @@
-"""Records to shards: read, decode, resize, encode; then pack and hash.
+"""Records to shards: planned, made by several processes or machines, merged, published.
 
-Encoded images first go to one spool file, so that what cannot be read is known before the images
-are dealt to shards and their sizes differ by at most one. Memory holds no image but the current.
+Every shard is made from start to end by one process (data/packing.py) and depends on nothing but
+its own records, so what an earlier run finished is kept, and it does not matter who made it.
 """
 
 from __future__ import annotations
 
-import json
+import contextlib
+import hashlib
+import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
-from srae_dist.core.errors import SampleError, UserError
-from srae_dist.data import images
-from srae_dist.data.manifest import MANIFEST, Digests, Index, Manifest, Shard, Split, load_manifest
-from srae_dist.data.publish import (
-    Bad,
-    Written,
-    check_free,
-    list_bad,
-    publish,
-    save_split_index,
-    shard_name,
-    workplace,
-)
-from srae_dist.data.records import Content, Record, Source
-from srae_dist.data.tar import Tar
+from srae_dist.core.errors import UserError
+from srae_dist.data.manifest import MANIFEST, Index, Manifest, Split, load_manifest
+from srae_dist.data.packing import Packed, Task, finished
+from srae_dist.data.plan import Form, Job, plan_shards
+from srae_dist.data.pool import pack_all
+from srae_dist.data.publish import Written, check_free, listed_bad, publish, save_split_index
+from srae_dist.data.records import Records, Source
+from srae_dist.data.workplace import WAIT, Part, Site, alone, explained, recover
 
-MIN_SHARDS = 64
-SHARD_SAMPLES = 10_000  # at most, unless the number of shards is given
+Advance = Callable[[int], None]
+Tell = Callable[[str], None]
 
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """An encoded image on its way from the spool to a shard."""
-
-    domain: int
-    offset: int  # in the spool
-    size: int  # bytes
-    info: bytes  # the .json member
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """How samples are stored."""
-
-    size: int  # pixels, square
-    format: str = "jpg"  # or "png", "webp"
-    quality: int = 95  # of jpg and webp
-    shards: int | None = None  # per split; default: at least 64, at most 10,000 samples in each
-
-    def __post_init__(self) -> None:
-        if self.format not in images.ENCODINGS:
-            known = ", ".join(images.ENCODINGS)
-            raise UserError(f"--format '{self.format}' is not one of {known}; choose one.")
+WHOLE = Part()
 
 
 def write(
     out: Path,
     source: Source,
-    splits: Mapping[str, Sequence[Record]],
+    splits: Mapping[str, Records],
     *,
     form: Form,
+    part: Part = WHOLE,
+    processes: int = 1,
     force: bool = False,
-    advance: Callable[[int], None] = lambda count: None,
-) -> Written:
+    advance: Advance = lambda count: None,
+    tell: Tell = lambda text: None,
+) -> Written | None:
     """Write each split's records, in their order, as shards of ``out``; splits there are kept.
 
-    Equal records and form give equal bytes. ``advance`` is told of each record done.
+    Equal records and form give equal bytes, whatever the processes, the parts, and how often it
+    was stopped. Returns None where other parts have shards still to make. ``advance`` is told of
+    each record done, ``tell`` what a user should know.
 
     Raises:
         UserError: ``out`` is in use, cannot be written, holds a split of that name and not
             ``force``, has other domains, size or format; or no image of a split can be read.
     """
-    with workplace(out) as partial:
+    several = part.count > 1
+    with explained(out), contextlib.ExitStack() as locks:
+        partial = locks.enter_context(alone(out, wait=WAIT if several else 0.0))
+        recovered = recover(partial, out)
         domains = _agreed_domains(out, source.domains, form, tuple(splits))
+        jobs = plan_shards(splits, form, domains=domains, identity=source.reader.identity())
+        site = Site(out, partial, part, _plan_of(jobs))
+        if recovered == site.plan or site.is_published():
+            tell(f"{out} holds these shards already.")
+            return Written(load_manifest(out), tuple(splits), listed_bad(out, tuple(splits)))
         check_free(out, tuple(splits), force=force)
-        done: dict[str, Split] = {}
-        bad: list[Bad] = []
-        for name, records in splits.items():
-            spool = partial / "spool"
-            samples, failed = _spool(spool, source, records, domains, form, advance)
-            bad += failed
-            if not samples:
-                raise UserError(
-                    f"None of the {len(records)} images of split '{name}' can be read; the first, "
-                    f"{failed[0].origin}: {failed[0].reason}."
-                )
-            done[name] = _pack(partial, name, spool, samples, domains, form)
-            spool.unlink()
-        made = Manifest(domains, form.size, form.format, done)
-        manifest = publish(partial, out, made)
-        list_bad(out, tuple(splits), bad)
-    return Written(manifest, tuple(splits), tuple(bad))
-
-
-def count_shards(samples: int, shards: int | None = None) -> int:
-    """Return the number of shards of a split: as given, or enough to share among many workers."""
-    wanted = shards or max(MIN_SHARDS, -(-samples // SHARD_SAMPLES))
-    return min(wanted, samples)
+        with site.at_work():
+            task = Task(partial, source.reader, form, domains)
+            todo = _still_to_make(site, task, jobs)
+            if several:
+                locks.close()
+            _make(site, task, jobs, todo, processes, advance, tell)
+            if several:
+                locks.enter_context(alone(out, wait=WAIT))
+            return _end(site, task, jobs, splits, tell)
 
 
 def _agreed_domains(
@@ -126,97 +95,91 @@ def _agreed_domains(
     return there.domains
 
 
-def _spool(
-    path: Path,
-    source: Source,
-    records: Sequence[Record],
-    domains: tuple[str, ...],
-    form: Form,
-    advance: Callable[[int], None],
-) -> tuple[list[Sample], list[Bad]]:
-    """Encode every readable record into one file, one after the other."""
-    samples: list[Sample] = []
-    bad: list[Bad] = []
-    numbers = {domain: number for number, domain in enumerate(domains)}
-    with path.open("wb") as file:
-        for record, content in zip(records, source.read(records), strict=True):
-            try:
-                data, info = _encode(record, content, form)
-            except SampleError as error:
-                bad.append(Bad(record.split, record.domain, record.origin, str(error)))
-            else:
-                samples.append(Sample(numbers[record.domain], file.tell(), len(data), info))
-                file.write(data)
-            advance(1)
-    return samples, bad
+def _plan_of(jobs: Sequence[Job]) -> str:
+    return hashlib.sha256("".join(job.fingerprint for job in jobs).encode("ascii")).hexdigest()
 
 
-def _encode(record: Record, content: Content | SampleError, form: Form) -> tuple[bytes, bytes]:
-    """Return the image member and the json member of a record."""
-    if isinstance(content, SampleError):
-        raise content
-    if isinstance(content.image, bytes):
-        pixels, (width, height) = images.read_square(content.image, form.size)
-    else:
-        pixels = content.image
-        height, width = pixels.shape[:2]
-    data = images.encode(pixels, format=form.format, quality=form.quality)
-    info = {"origin": record.origin, "size": [width, height], **content.facts}
-    return data, json.dumps(info, sort_keys=True, ensure_ascii=False).encode("utf-8")
+def _still_to_make(site: Site, task: Task, jobs: Sequence[Job]) -> list[Job]:
+    """Sweep away what no one will need, and return this part's shards that are not finished.
+
+    Other parts' shards are left alone, but for those of another plan that nobody works at.
+    """
+    todo, kept = [], []
+    for job in jobs:
+        mine = site.part.owns(job.number)
+        if not mine and not site.is_new:
+            kept.append(job.stem)
+            continue
+        done = finished(site.partial, job)
+        if mine and done is not None and done.stamp != task.reader.stamp(job.records):
+            done = None  # an image has changed since
+        if done is not None:
+            kept.append(job.stem)
+        elif mine:
+            todo.append(job)
+    site.sweep(kept)
+    return todo
 
 
-def _pack(
-    folder: Path,
-    split: str,
-    spool: Path,
-    samples: Sequence[Sample],
-    domains: tuple[str, ...],
-    form: Form,
-) -> Split:
-    """Deal the spooled samples to tar files and write the split's index."""
-    count = count_shards(len(samples), form.shards)
-    bounds = [len(samples) * number // count for number in range(count + 1)]
-    offsets: list[int] = []
-    shards, blocks = [], []
-    keys = [f"{split}-{number:09d}" for number in range(len(samples))]
-    with spool.open("rb") as images_file:
-        for number in range(count):
-            part = slice(bounds[number], bounds[number + 1])
-            path = folder / shard_name(split, number)
-            shard, places, digests = _pack_shard(
-                path, images_file, keys[part], samples[part], domains, form.format
+def _make(
+    site: Site,
+    task: Task,
+    jobs: Sequence[Job],
+    todo: Sequence[Job],
+    processes: int,
+    advance: Advance,
+    tell: Tell,
+) -> None:
+    mine = [job for job in jobs if site.part.owns(job.number)]
+    if kept := len(mine) - len(todo):
+        tell(f"kept {kept} of {len(mine)} shards that an earlier run finished.")
+        advance(sum(len(job.records) for job in mine) - sum(len(job.records) for job in todo))
+    pack_all(task, todo, count=processes, advance=advance)
+
+
+def _end(
+    site: Site, task: Task, jobs: Sequence[Job], splits: Mapping[str, Records], tell: Tell
+) -> Written | None:
+    """Publish if all shards of all parts are finished."""
+    if site.is_published():
+        tell(f"{site.out} holds all shards: another part has published them.")
+        return None
+    done = [finished(site.partial, job) for job in jobs]
+    if missing := done.count(None):
+        site.leave_finished()
+        tell(
+            f"part {site.part} is done; other parts have {missing} of {len(jobs)} shards "
+            f"still to finish, and the last one publishes {site.out}."
+        )
+        return None
+    made: dict[str, Split] = {}
+    bad = []
+    for split, records in splits.items():
+        packed = [p for job, p in zip(jobs, done, strict=True) if p and job.split == split]
+        bad += [entry for item in packed for entry in item.bad]
+        if not any(item.shard.samples for item in packed):
+            shutil.rmtree(site.partial)
+            raise UserError(
+                f"None of the {len(records)} images of split '{split}' can be read; the first, "
+                f"{bad[-len(records)].origin}: {bad[-len(records)].reason}."
             )
-            shards.append(shard)
-            offsets += places
-            blocks.append(digests)
+        made[split] = _merge(site.partial, split, packed)
+    form = task.form
+    manifest = Manifest(task.domains, form.size, form.format, made)
+    final = publish(site.partial, site.out, manifest, bad=bad)
+    site.leave_published()
+    return Written(final, tuple(splits), tuple(bad))
+
+
+def _merge(folder: Path, split: str, packed: Sequence[Packed]) -> Split:
+    """Write the index of a split from what is known of its shards."""
+    counts = [item.shard.samples for item in packed]
     index = Index(
-        np.repeat(np.arange(count), np.diff(bounds)).astype(np.uint32),
-        np.array([sample.domain for sample in samples], np.uint16),
-        np.array(offsets, np.uint64),
-        np.array([sample.size for sample in samples], np.uint32),
-        np.array([key.encode("ascii") for key in keys]),
+        np.repeat(np.arange(len(packed), dtype=np.uint32), counts),
+        np.concatenate([item.domain for item in packed]),
+        np.concatenate([item.offset for item in packed]),
+        np.concatenate([item.size for item in packed]),
+        np.concatenate([item.keys for item in packed]),
     )
+    shards, blocks = [item.shard for item in packed], [item.blocks for item in packed]
     return save_split_index(folder, split, index, shards, blocks)
-
-
-def _pack_shard(
-    path: Path,
-    spool: BinaryIO,
-    keys: Sequence[str],
-    samples: Sequence[Sample],
-    domains: tuple[str, ...],
-    suffix: str,
-) -> tuple[Shard, list[int], Digests]:
-    """Write one tar file; return its entry and where each image's bytes begin."""
-    offsets = []
-    with path.open("wb") as file:
-        tar = Tar(file)
-        for key, sample in zip(keys, samples, strict=True):
-            spool.seek(sample.offset)
-            offsets.append(tar.add(f"{key}.{suffix}", spool.read(sample.size)))
-            tar.add(f"{key}.cls", str(sample.domain).encode("ascii"))
-            tar.add(f"{key}.json", sample.info)
-        tar.end()
-    held = np.bincount([sample.domain for sample in samples], minlength=len(domains)).tolist()
-    counts = dict(zip(domains, held, strict=True))
-    return Shard(path.name, len(samples), tar.bytes, tar.sha256(), counts), offsets, tar.blocks()

@@ -61,9 +61,9 @@ class FolderImages:
             UserError: there are no images.
         """
         listing = list_images(root)
-        inside = [p for p in listing.images if domain in p.parts[:-1]]
+        inside = [p for p in listing.images if domain in p.split("/")[:-1]]
         self.root = root
-        self.paths = [str(path) for path in inside or listing.images]
+        self.paths = inside or listing.images
         self.domain, self.has_domain_folder = domain, bool(inside)
         self.digest = _digest(self.paths)
         self.notes = [f"{root}: {describe(listing.ignored)}."] if listing.ignored else []

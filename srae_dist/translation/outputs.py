@@ -20,9 +20,9 @@ from srae_dist.core.errors import SampleError
 from srae_dist.data import images
 from srae_dist.data.folders import printable
 from srae_dist.data.manifest import MANIFEST, Digests, Index, Manifest, Shard, load_manifest
+from srae_dist.data.plan import Form, count_shards
 from srae_dist.data.publish import publish, save_split_index, shard_name
 from srae_dist.data.tar import Tar
-from srae_dist.data.writer import Form, count_shards
 from srae_dist.translation.inputs import Images, ShardImages, Unit
 from srae_dist.translation.job import PARTIAL, Line, Progress, Record
 from srae_dist.translation.naming import KEY_LENGTH, image_names

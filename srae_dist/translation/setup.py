@@ -10,9 +10,9 @@ import torch
 from srae_dist.core.atomic import sha256_file
 from srae_dist.core.errors import SampleError, UserError
 from srae_dist.data.images import decode
+from srae_dist.data.plan import Form
 from srae_dist.data.records import check_split
 from srae_dist.data.sources import read_file
-from srae_dist.data.writer import Form
 from srae_dist.translation.codes import DomainCodes, DrawnReferences, FixedCode
 from srae_dist.translation.inputs import FolderImages, Images, open_images
 from srae_dist.translation.options import Format, Options, OutKind, Precision

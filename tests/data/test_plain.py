@@ -13,9 +13,8 @@ import pytest
 from srae_dist.core.errors import UserError
 from srae_dist.data import images, plain
 from srae_dist.data.manifest import load_index, load_manifest
-from srae_dist.data.records import shuffled
-from srae_dist.data.writer import Form, write
-from tests.data.test_writer import Noise
+from srae_dist.data.plan import Form
+from tests.data.test_writer import Noise, run
 
 PNG = images.encode(np.full((8, 8, 3), 7, np.uint8), format="png")
 JPG = images.encode(np.full((8, 8, 3), 7, np.uint8), format="jpg")
@@ -79,8 +78,7 @@ def test_mixed_images_and_numbered_domains(tmp_path: Path) -> None:
 
 
 def test_our_own_index_is_made_anew(tmp_path: Path) -> None:
-    source = Noise()
-    write(tmp_path, source, shuffled(source.records, seed=0), form=Form(16, shards=3))
+    run(tmp_path, Noise(), form=Form(16, shards=3))
     index = tmp_path / "train.index.safetensors"
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     index.write_bytes(b"damaged")

@@ -17,7 +17,15 @@ from PIL import Image
 from srae_dist.core.errors import SampleError, UserError
 from srae_dist.data import sources
 from srae_dist.data.faces import FACTORS, render
-from srae_dist.data.records import Content, Record, check_names, hold_out, limit, shuffled
+from srae_dist.data.records import (
+    Content,
+    Record,
+    check_names,
+    hold_out,
+    limit,
+    shuffled,
+)
+from tests.data.listed import listed
 
 
 def put(path: Path, colour: int = 0) -> Path:
@@ -108,7 +116,7 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
     (tmp_path / "in/b/gone.png").symlink_to(tmp_path / "nowhere.png")
     source = sources.from_root(tmp_path / "in")
     assert origins(source.records) == ["a/1.png", "a/linked/2.png", "b/1.png", "b/gone.png"]
-    assert isinstance(list(source.read(source.records))[-1], SampleError)
+    assert isinstance(list(source.reader.read(source.records))[-1], SampleError)
 
 
 def test_several_folders_for_a_domain(tmp_path: Path) -> None:
@@ -137,14 +145,14 @@ def test_names_of_any_bytes(tmp_path: Path) -> None:
         pytest.skip("this file system wants UTF-8")
     source = sources.from_root(tmp_path)
     assert source.records[0].origin == "a/\\xff[red].png"
-    assert isinstance(next(iter(source.read(source.records))), Content)
+    assert isinstance(next(iter(source.reader.read(source.records))), Content)
 
 
 def test_labels_from_file_names(tmp_path: Path) -> None:
     for name in ("usps/3_a.png", "mnist/7_b.png"):
         put(tmp_path / name)
     source = sources.from_root(tmp_path, label=re.compile(r"(\d)_"))
-    facts = [content.facts for content in source.read(source.records)]  # type: ignore[union-attr]
+    facts = [content.facts for content in source.reader.read(source.records)]  # type: ignore[union-attr]
     assert facts == [{"labels": {"label": "7"}}, {"labels": {"label": "3"}}]
     named = re.compile(r"(?P<digit>\d)_(?P<writer>[a-z])|(?P<other>x)")
     assert sources.labels_of(named, "x_/3_a.png") == {"digit": "3", "writer": "a"}
@@ -168,33 +176,37 @@ def test_names_that_shards_cannot_carry(tmp_path: Path) -> None:
 
 
 def test_hold_out_is_stable_when_files_are_added() -> None:
-    few, many = hold_out(some(300), 0.2), hold_out(some(3000), 0.2)
+    few, many = hold_out(listed(some(300)), 0.2), hold_out(listed(some(3000)), 0.2)
     assert [record.split for record in few] == [record.split for record in many[:300]]
     share = sum(record.split == "test" for record in many) / 3000
     assert share == pytest.approx(0.2, abs=0.03)
-    other = hold_out(some(300, domain="b"), 0.2)  # pairs stay together
+    other = hold_out(listed(some(300, domain="b")), 0.2)  # pairs stay together
     assert [record.split for record in few] == [record.split for record in other]
-    wider = hold_out(some(300), 0.4)
+    wider = hold_out(listed(some(300)), 0.4)
     assert all(w.split == "test" for w, f in zip(wider, few, strict=True) if f.split == "test")
 
 
 def test_hold_out_refuses_nonsense() -> None:
     with pytest.raises(UserError, match="between 0 and 1"):
-        hold_out(some(3), 5)
+        hold_out(listed(some(3)), 5)
     with pytest.raises(UserError, match="has one"):
-        hold_out(some(3, split="test"), 0.1)
+        hold_out(listed(some(3, split="test")), 0.1)
 
 
 def test_limit_takes_a_seeded_subset_in_each_split() -> None:
-    records = some(100) + some(100, "b") + some(50, "a", "test")
-    kept = limit(records, {"a": 30}, seed=1)
+    records = listed(some(100) + some(100, "b") + some(50, "a", "test"))
+
+    def limited(most: int, seed: int) -> list[Record]:
+        return list(limit(records, {"a": most}, seed=seed))
+
+    kept = limited(30, 1)
     assert Counter((r.split, r.domain) for r in kept) == {
         ("train", "a"): 30,
         ("train", "b"): 100,
         ("test", "a"): 30,
     }
-    assert kept == limit(records, {"a": 30}, seed=1) != limit(records, {"a": 30}, seed=2)
-    assert set(limit(records, {"a": 10}, seed=1)) < set(kept)
+    assert kept == limited(30, 1) != limited(30, 2)
+    assert set(limited(10, 1)) < set(kept)
     with pytest.raises(UserError, match=r"'c'.*a, b"):
         limit(records, {"c": 1}, seed=0)
 
@@ -203,14 +215,15 @@ def test_limit_takes_a_seeded_subset_in_each_split() -> None:
 @given(st.integers(1, 60), st.integers(0, 1000))
 def test_shuffling_keeps_every_record_once(count: int, seed: int) -> None:
     records = some(count) + some(count, "b") + some(3, "b", "test")
-    splits = shuffled(records, seed=seed)
+    splits = {name: list(part) for name, part in shuffled(listed(records), seed=seed).items()}
     assert list(splits) == ["test", "train"]
     assert Counter(splits["train"] + splits["test"]) == Counter(records)
-    assert splits == shuffled(records, seed=seed)
+    again = shuffled(listed(records), seed=seed)
+    assert splits == {name: list(part) for name, part in again.items()}
 
 
 def test_shuffling_mixes_domains() -> None:
-    order = [r.domain for r in shuffled(some(200) + some(200, "b"), seed=0)["train"]]
+    order = [r.domain for r in shuffled(listed(some(200) + some(200, "b")), seed=0)["train"]]
     assert 70 < order[:200].count("a") < 130
 
 
@@ -225,7 +238,7 @@ def test_faces() -> None:
     assert len(sources.from_faces(9, domains, size=16, seed=3).records) == 9 + 3
     assert len(sources.from_faces(9, domains, size=16, seed=3, split="val").records) == 9
 
-    contents = list(source.read(source.records))
+    contents = list(source.reader.read(source.records))
     seen = set()
     for record, content in zip(source.records, contents, strict=True):
         factors = content.facts["factors"]  # type: ignore[union-attr]
@@ -236,7 +249,7 @@ def test_faces() -> None:
     assert len(seen) == len(contents)  # unpaired, and no face in two splits
 
     shuffled_records = [source.records[i] for i in (7, 2, 30)]
-    again = list(source.read(shuffled_records))
+    again = list(source.reader.read(shuffled_records))
     assert [c.facts for c in again] == [contents[i].facts for i in (7, 2, 30)]  # type: ignore[union-attr]
 
 
@@ -294,7 +307,7 @@ def test_dataset_on_disk(saved: Path) -> None:
     assert Counter(r.split for r in source.records) == {"train": 6, "test": 2}
     assert source.records[4].origin == "pets/train/4"
     wanted = [source.records[i] for i in (3, 0)]
-    three, zero = source.read(wanted)
+    three, zero = source.reader.read(wanted)
     assert isinstance(three, Content) and three.image == png(3)  # stored bytes, not re-encoded
     assert three.facts == {"labels": {"kind": "ape", "weight": 1.5, "label": "dog"}}
     assert isinstance(zero, Content) and zero.image == png(0)
@@ -304,7 +317,7 @@ def test_rows_that_are_held_out_are_still_found(saved: Path) -> None:
     source = sources.from_dataset(str(saved), split="train")
     held = [record for record in hold_out(source.records, 0.5) if record.split == "test"]
     assert held
-    for record, content in zip(held, source.read(held), strict=True):
+    for record, content in zip(held, source.reader.read(held), strict=True):
         assert isinstance(content, Content) and content.image == png(int(record.name))
 
 
@@ -340,7 +353,7 @@ def test_image_folder_as_a_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         put(tmp_path / "in" / name)
     source = sources.from_dataset(str(tmp_path / "in"))
     assert source.domains == ("cat", "dog") and len(source.records) == 3
-    first = next(iter(source.read(source.records)))
+    first = next(iter(source.reader.read(source.records)))
     assert isinstance(first, Content) and isinstance(first.image, bytes)
 
 
@@ -353,7 +366,7 @@ def test_rows_without_an_image_or_a_domain(tmp_path: Path) -> None:
     rows = {"image": [{"bytes": png(1), "path": None}, None], "label": [0, 1]}
     datasets.Dataset.from_dict(rows, features=features).save_to_disk(tmp_path / "one")
     source = sources.from_dataset(str(tmp_path / "one"))
-    good, bad = source.read(source.records)
+    good, bad = source.reader.read(source.records)
     assert isinstance(good, Content) and isinstance(bad, SampleError)
     rows = {"image": [{"bytes": png(1), "path": None}], "label": [-1]}
     datasets.Dataset.from_dict(rows, features=features).save_to_disk(tmp_path / "two")

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,27 +23,44 @@ from hypothesis import strategies as st
 from srae_dist.core.errors import SampleError, UserError
 from srae_dist.data import images
 from srae_dist.data.manifest import load_index, load_manifest
-from srae_dist.data.records import Content, Record, shuffled
-from srae_dist.data.writer import Form, Written, count_shards, write
+from srae_dist.data.plan import Form, count_shards
+from srae_dist.data.publish import Written
+from srae_dist.data.records import Content, Record, Records, Source, shuffled
+from srae_dist.data.writer import write
+from tests.data.listed import listed
+
+FORM = Form(16, shards=4)
 
 
 @dataclass(frozen=True)
 class Noise:
-    """A source of random images; those with a number in ``bad`` cannot be read."""
+    """Reads random images; those with a number in ``bad`` cannot be read."""
 
     count: int = 20
     domains: tuple[str, ...] = ("a", "b")
     split: str = "train"
     bad: frozenset[int] = frozenset()
     side: int = 24
-    notes: tuple[str, ...] = ()
+    changed: str = ""
 
     @property
-    def records(self) -> tuple[Record, ...]:
-        return tuple(
-            Record(self.split, self.domains[i % 2], str(i), f"noise/{i}", str(i))
-            for i in range(self.count)
+    def records(self) -> Records:
+        return listed(
+            [
+                Record(self.split, self.domains[i % 2], str(i), f"noise/{i}", str(i))
+                for i in range(self.count)
+            ]
         )
+
+    @property
+    def source(self) -> Source:
+        return Source(self.domains, self.records, self)
+
+    def identity(self) -> str:
+        return "noise"
+
+    def stamp(self, records: Sequence[Record]) -> str:
+        return self.changed
 
     def pixels(self, number: int) -> images.Pixels:
         shape = (self.side, self.side, 3)
@@ -59,9 +76,21 @@ class Noise:
                 yield Content(file, {"labels": {"number": number}})
 
 
-def run(out: Path, source: Noise, *, form: Form | None = None, force: bool = False) -> Written:
-    splits = shuffled(source.records, seed=0)
-    return write(out, source, splits, form=form or Form(16, shards=4), force=force)
+def run(
+    out: Path,
+    noise: Noise,
+    *,
+    form: Form = FORM,
+    force: bool = False,
+    processes: int = 1,
+    tell: Callable[[str], None] = lambda text: None,
+) -> Written:
+    splits = shuffled(noise.records, seed=0)
+    written = write(
+        out, noise.source, splits, form=form, processes=processes, force=force, tell=tell
+    )
+    assert written is not None
+    return written
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:
@@ -126,9 +155,11 @@ def test_unreadable_images_are_left_out_and_listed(tmp_path: Path) -> None:
     written = run(tmp_path, Noise(count=11, bad=frozenset((0, 3, 4))))
     assert {bad.origin for bad in written.bad} == {"noise/0", "noise/3", "noise/4"}
     split = load_manifest(tmp_path).splits["train"]
-    assert [shard.samples for shard in split.shards] == [2, 2, 2, 2]  # not thinned by the bad
+    assert sum(shard.samples for shard in split.shards) == 8
+    order = [int(r.place) for r in shuffled(Noise(count=11).records, seed=0)["train"]]
+    good = [place for place, number in enumerate(order) if number not in (0, 3, 4)]
     keys = load_index(tmp_path, split, 2).keys.tolist()
-    assert keys == [f"train-{number:09d}".encode() for number in range(8)]
+    assert keys == [f"train-{place:09d}".encode() for place in good]  # gaps where one is bad
     lines = (tmp_path / "bad_files.jsonl").read_text().splitlines()
     assert len(lines) == 3
     assert json.loads(lines[0])["reason"] == "spoilt"

@@ -10,18 +10,16 @@ from numpy.typing import NDArray
 
 from srae_dist.core import randomness
 from srae_dist.core.errors import SampleError, UserError, did_you_mean
-from srae_dist.data.records import TEST, TRAIN, Content, Record
+from srae_dist.data.records import TEST, TRAIN, Content, Integers, Record, Records, Source
 
 _BLOCK = 256  # faces rendered together
 
 
 @dataclass(frozen=True, slots=True)
-class Faces:
-    """The built-in faces: image i is of domain i mod m and has factors of its own."""
+class FaceReader:
+    """Draws the built-in faces: image i is of domain i mod m and has factors of its own."""
 
     domains: tuple[str, ...]
-    records: tuple[Record, ...]
-    notes: tuple[str, ...]
     size: int
     seed: int
 
@@ -29,6 +27,14 @@ class Faces:
         """Yield each face, rendered with its neighbours, and its factors."""
         for start in range(0, len(records), _BLOCK):
             yield from self._render(records[start : start + _BLOCK])
+
+    def identity(self) -> str:
+        """Say what faces are drawn."""
+        return f"faces/{self.seed}/{self.size}"
+
+    def stamp(self, records: Sequence[Record]) -> str:
+        """Nothing can change."""
+        return ""
 
     def _render(self, block: Sequence[Record]) -> Iterator[Content]:
         from srae_dist.data import faces
@@ -55,9 +61,22 @@ class Faces:
         return faces.sample_factors(1, seed=seed, start=int(number))
 
 
+@dataclass(frozen=True, slots=True)
+class _FaceNames:
+    """Names of the faces: their numbers in their splits."""
+
+    splits: tuple[str, ...]
+    split: NDArray[np.int32]
+    number: Integers
+
+    def __call__(self, row: int) -> tuple[str, str, str]:
+        number, split = int(self.number[row]), self.splits[self.split[row]]
+        return str(number), f"faces/{split}/{number}", f"{split}/{number}"
+
+
 def from_faces(
     count: int, domains: Sequence[str], *, size: int, seed: int, split: str | None = None
-) -> Faces:
+) -> Source:
     """List ``count`` built-in faces to train on and a tenth as many to test, or one split alone.
 
     Raises:
@@ -77,9 +96,14 @@ def from_faces(
         raise UserError(f"--faces {count} is fewer than the {len(domains)} domains; give more.")
     tenth = max(len(domains), -(-count // 10))
     counts = {TRAIN: count, TEST: tenth} if split is None else {split: count}
-    records = tuple(
-        Record(part, domains[i % len(domains)], str(i), f"faces/{part}/{i}", f"{part}/{i}")
-        for part, number in counts.items()
-        for i in range(number)
+    part = np.repeat(np.arange(len(counts), dtype=np.int32), list(counts.values()))
+    numbers = np.concatenate([np.arange(number) for number in counts.values()])
+    records = Records(
+        _FaceNames(tuple(counts), part, numbers),
+        tuple(counts),
+        tuple(domains),
+        part,
+        (numbers % len(domains)).astype(np.int32),
+        np.arange(len(numbers)),
     )
-    return Faces(tuple(domains), records, (), size, seed)
+    return Source(tuple(domains), records, FaceReader(tuple(domains), size, seed))

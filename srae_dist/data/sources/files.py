@@ -2,69 +2,115 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
+
 from srae_dist.core.errors import SampleError, UserError, did_you_mean
 from srae_dist.data import folders
 from srae_dist.data.images import MAX_BYTES
-from srae_dist.data.records import TRAIN, Content, Record
+from srae_dist.data.records import TRAIN, Content, Integers, Record, Records, Source
 
 
 @dataclass(frozen=True, slots=True)
-class Folders:
-    """Image files in a folder per domain."""
+class FileReader:
+    """Reads image files, and labels from their names."""
 
-    domains: tuple[str, ...]
-    records: tuple[Record, ...]
-    notes: tuple[str, ...]
-    label: re.Pattern[str] | None = None  # finds labels in file names
+    label: re.Pattern[str] | None = None
 
     def read(self, records: Sequence[Record]) -> Iterator[Content | SampleError]:
         """Yield each file's bytes."""
         for record in records:
             try:
-                yield Content(read_file(Path(record.place)), self._facts(record))
+                yield Content(read_file(record.place), self._facts(record))
             except SampleError as error:
                 yield error
+
+    def identity(self) -> str:
+        """Say which labels are taken."""
+        return f"files/{'' if self.label is None else self.label.pattern}"
+
+    def stamp(self, records: Sequence[Record]) -> str:
+        """Return a hash of all files' sizes and times of change."""
+        digest = hashlib.sha256()
+        for record in records:
+            digest.update(_stamp(record.place))
+        return digest.hexdigest()
 
     def _facts(self, record: Record) -> Mapping[str, Any]:
         labels = {} if self.label is None else labels_of(self.label, record.name)
         return {"labels": labels} if labels else {}
 
 
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """Where some files lie, and how they are called."""
+
+    root: str
+    paths: Sequence[str]  # below root
+    above: str = ""  # what origins have before the path
+    above_name: str = ""  # what names have
+    cut: int = 0  # folders that names leave out
+
+
+@dataclass(frozen=True, slots=True)
+class _FileNames:
+    """Names of the files of some folders, which are numbered on from one to the next."""
+
+    folders: Sequence[_Folder]
+    starts: Integers  # the first row of each folder
+
+    def __call__(self, row: int) -> tuple[str, str, str]:
+        number = int(np.searchsorted(self.starts, row, side="right")) - 1
+        folder = self.folders[number]
+        path = folder.paths[row - int(self.starts[number])]
+        name = path.split("/", folder.cut)[-1] if folder.cut else path
+        printable = folders.printable
+        return (
+            printable(folder.above_name + name),
+            printable(folder.above + path),
+            os.path.join(folder.root, path),  # noqa: PTH118  a Path for each would be slow
+        )
+
+
 def from_domains(
     given: Mapping[str, Sequence[Path]], *, split: str, label: re.Pattern[str] | None = None
-) -> Folders:
+) -> Source:
     """List the images of one or more folders for each domain, as one split.
 
     Raises:
         UserError: a folder is missing, empty or given twice.
     """
-    records: list[Record] = []
+    found: list[_Folder] = []
+    counts: list[int] = []
     notes: list[str] = []
     _check_apart([root for roots in given.values() for root in roots])
     for domain, roots in given.items():
+        counts.append(0)
         for number, root in enumerate(roots):
             listing = folders.list_images(root)
             if listing.ignored:
                 notes.append(f"{root}: {folders.describe(listing.ignored)}.")
             if not listing.images:
                 raise UserError(f"{root} (domain '{domain}') holds no jpg, png or webp file.")
-            base = (
-                PurePosixPath(domain, str(number + 1)) if len(roots) > 1 else PurePosixPath(domain)
-            )
-            for image in listing.images:
-                records.append(_file_record(root, image, split, domain, str(image), base / image))
-    return _folders(tuple(given), records, notes, label)
+            above = f"{domain}/{number + 1}/" if len(roots) > 1 else f"{domain}/"
+            found.append(_Folder(_absolute(root), listing.images, above))
+            counts[-1] += len(listing.images)
+    domains = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+    records = _table(found, (split,), tuple(given), np.zeros_like(domains), domains)
+    return _source(tuple(given), records, notes, label)
 
 
 def from_root(
     root: Path, *, split: str | None = None, label: re.Pattern[str] | None = None
-) -> Folders:
+) -> Source:
     """List ``root/{split}/{domain}/...`` or ``root/{domain}/...``, whichever it is.
 
     ``split`` picks one of the splits found, or names the only one; default: all, or "train".
@@ -79,14 +125,18 @@ def from_root(
     nested = folders.by_split(root, listing.images)
     notes.insert(0, f"{root} is laid out as {'split/domain' if nested else 'domain'}/image.")
     depth = 2 if nested else 1
-    records = []
-    for image in listing.images:
-        part = image.parts[0].lower() if nested else split or TRAIN
-        name = PurePosixPath(*image.parts[depth:])
-        records.append(_file_record(root, image, part, image.parts[depth - 1], str(name), image))
+    splits, domains = dict[str, int](), dict[str, int]()
+    numbers = np.empty((2, len(listing.images)), np.int32)
+    for row, image in enumerate(listing.images):
+        parts = image.split("/", depth)
+        part = parts[0].lower() if nested else split or TRAIN
+        numbers[0, row] = splits.setdefault(part, len(splits))
+        numbers[1, row] = domains.setdefault(parts[depth - 1], len(domains))
+    folder = _Folder(_absolute(root), listing.images, cut=depth)
+    records = _table([folder], tuple(splits), tuple(domains), *numbers)
     if nested and split is not None:
         records = _pick(records, split, root)
-    return _folders(tuple(sorted({r.domain for r in records})), records, notes, label)
+    return _source(tuple(records.held_domains()), records, notes, label)
 
 
 def labels_of(pattern: re.Pattern[str], name: str) -> dict[str, str]:
@@ -101,43 +151,64 @@ def labels_of(pattern: re.Pattern[str], name: str) -> dict[str, str]:
     return {key: value for key, value in found.items() if value is not None}
 
 
-def read_file(path: Path) -> bytes:
+def read_file(path: str | Path) -> bytes:
     """Return a file's bytes.
 
     Raises:
         SampleError: it cannot be read, is no plain file, or is larger than ``MAX_BYTES``.
     """
     try:
-        if not path.is_file():
-            raise SampleError("not a file, or a link that leads nowhere")
-        if (size := path.stat().st_size) > MAX_BYTES:
-            raise SampleError(f"{size:,} bytes are more than {MAX_BYTES:,}")
-        return path.read_bytes()
+        status = os.stat(path)  # noqa: PTH116  a Path for each would be slow
+        if not stat.S_ISREG(status.st_mode):
+            raise SampleError("not a file")
+        if status.st_size > MAX_BYTES:
+            raise SampleError(f"{status.st_size:,} bytes are more than {MAX_BYTES:,}")
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123
+            return file.readall()
+    except FileNotFoundError:
+        raise SampleError("not a file, or a link that leads nowhere") from None
     except OSError as error:
         raise SampleError(error.strerror or str(error)) from None
 
 
-def _file_record(
-    root: Path, image: PurePosixPath, split: str, domain: str, name: str, origin: PurePosixPath
-) -> Record:
-    printable = folders.printable
-    return Record(split, domain, printable(name), printable(str(origin)), str(root / image))
+def _stamp(path: str) -> bytes:
+    try:
+        status = os.stat(path)  # noqa: PTH116
+        return b"%d %d\n" % (status.st_size, status.st_mtime_ns)
+    except OSError:
+        return b"gone\n"
 
 
-def _folders(
+def _absolute(root: Path) -> str:
+    return str(root.absolute())
+
+
+def _table(
+    found: Sequence[_Folder],
+    splits: tuple[str, ...],
     domains: tuple[str, ...],
-    records: Sequence[Record],
+    split: Integers,
+    domain: Integers,
+) -> Records:
+    sizes = np.array([len(folder.paths) for folder in found])
+    names = _FileNames(found, np.cumsum(sizes) - sizes)
+    return Records(names, splits, domains, split, domain, np.arange(len(split)))
+
+
+def _source(
+    domains: tuple[str, ...],
+    records: Records,
     notes: Sequence[str],
     label: re.Pattern[str] | None,
-) -> Folders:
+) -> Source:
     if label is not None:
-        missed = [record for record in records if not label.search(Path(record.name).name)]
+        missed = [r.origin for r in records if not label.search(PurePosixPath(r.name).name)]
         if missed:
             raise UserError(
                 f"--label-regex '{label.pattern}' does not match {len(missed)} of {len(records)} "
-                f"file names, {missed[0].origin} first; change it."
+                f"file names, {missed[0]} first; change it."
             )
-    return Folders(domains, tuple(records), tuple(notes), label)
+    return Source(domains, records, FileReader(label), tuple(notes))
 
 
 def _check_apart(roots: Sequence[Path]) -> None:
@@ -149,12 +220,11 @@ def _check_apart(roots: Sequence[Path]) -> None:
                 raise UserError(f"The folders {other} and {root} overlap; keep them apart.")
 
 
-def _pick(records: Sequence[Record], split: str, root: Path) -> list[Record]:
-    picked = [record for record in records if record.split == split]
-    if not picked:
-        found = sorted({record.split for record in records})
+def _pick(records: Records, split: str, root: Path) -> Records:
+    found = records.held_splits()
+    if split not in found:
         raise UserError(
             f"{root} has no split '{split}' (it has {', '.join(found)})."
             f"{did_you_mean(split, found)}"
         )
-    return picked
+    return records.take(records.split == records.splits.index(split))

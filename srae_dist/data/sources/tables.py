@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from srae_dist.core.errors import SampleError, UserError, did_you_mean
-from srae_dist.data.records import TRAIN, Content, Record
+from srae_dist.data.records import TRAIN, Content, Integers, Record, Records, Source
 from srae_dist.data.sources.files import read_file
+
+_MANY = 10_000  # rows whose domains are looked at together
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
-    """Rows of a ``datasets`` data set, read in their stored form."""
+class RowReader:
+    """Reads rows of a ``datasets`` data set in their stored form."""
 
-    domains: tuple[str, ...]
-    records: tuple[Record, ...]
-    notes: tuple[str, ...]
     tables: Mapping[str, Any]  # split -> Dataset of the columns below
     image_column: str
     label_names: Mapping[str, tuple[str, ...]]  # label column -> names of its numbers, or ()
+    fingerprints: str  # of the tables, as ``datasets`` gives them
 
     def read(self, records: Sequence[Record]) -> Iterator[Content | SampleError]:
         """Yield each row's image file and labels."""
@@ -34,6 +38,14 @@ class Rows:
             except SampleError as error:
                 yield error
 
+    def identity(self) -> str:
+        """Say which columns are taken."""
+        return f"rows/{self.image_column}/{json.dumps(self.label_names, sort_keys=True)}"
+
+    def stamp(self, records: Sequence[Record]) -> str:
+        """Return the tables' fingerprints."""
+        return self.fingerprints
+
     def _facts(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         labels = {}
         for column, names in self.label_names.items():
@@ -43,6 +55,20 @@ class Rows:
         return {"labels": labels} if labels else {}
 
 
+@dataclass(frozen=True, slots=True)
+class _RowNames:
+    """Names of the rows: their numbers in their splits."""
+
+    title: str
+    parts: tuple[str, ...]
+    starts: Integers  # the first row of each part
+
+    def __call__(self, row: int) -> tuple[str, str, str]:
+        number = int(np.searchsorted(self.starts, row, side="right")) - 1
+        part, place = self.parts[number], row - int(self.starts[number])
+        return str(place), f"{self.title}/{part}/{place}", f"{part}/{place}"
+
+
 def from_dataset(
     name: str,
     *,
@@ -50,7 +76,7 @@ def from_dataset(
     image_column: str = "image",
     domain_column: str = "label",
     label_columns: Sequence[str] = (),
-) -> Rows:
+) -> Source:
     """List the rows of a data set of the hub, of a folder, or of ``save_to_disk``.
 
     Domains are the values of a column: the names of a ``ClassLabel``, strings, or whole numbers.
@@ -65,8 +91,8 @@ def from_dataset(
     columns = list(dict.fromkeys((image_column, domain_column, *label_columns)))
     title = Path(name).resolve().name if Path(name).exists() else name
     tables: dict[str, Any] = {}
-    domains: dict[str, None] = {}
-    records: list[Record] = []
+    domains: dict[str, int] = {}
+    numbers: list[NDArray[np.int32]] = []
     label_names: dict[str, tuple[str, ...]] = {}
     for part, table in loaded.items():
         for column in columns:
@@ -87,12 +113,20 @@ def from_dataset(
             ) from None
         tables[part] = stored
         values, ordered = _domains_of(name, part, domain_column, stored)
-        domains |= dict.fromkeys(ordered)
-        records += [
-            Record(part, value, str(row), f"{title}/{part}/{row}", f"{part}/{row}")
-            for row, value in enumerate(values)
-        ]
-    return Rows(tuple(domains), tuple(records), (), tables, image_column, label_names)
+        known = [domains.setdefault(domain, len(domains)) for domain in ordered]
+        numbers.append(np.array(known, np.int32)[values])
+    counts = np.array([len(column) for column in numbers])
+    part_of = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+    records = Records(
+        _RowNames(title, tuple(tables), np.cumsum(counts) - counts),
+        tuple(tables),
+        tuple(domains),
+        part_of,
+        np.concatenate(numbers),
+        np.arange(len(part_of)),
+    )
+    prints = "/".join(str(getattr(table, "_fingerprint", "")) for table in loaded.values())
+    return Source(tuple(domains), records, RowReader(tables, image_column, label_names, prints))
 
 
 def _load(name: str, split: str | None) -> dict[str, Any]:
@@ -118,14 +152,17 @@ def _load(name: str, split: str | None) -> dict[str, Any]:
     return {split: loaded[split]}
 
 
-def _domains_of(name: str, part: str, column: str, table: Any) -> tuple[list[str], list[str]]:
-    """Return each row's domain, and the domains in their order."""
+def _domains_of(
+    name: str, part: str, column: str, table: Any
+) -> tuple[NDArray[np.int32], list[str]]:
+    """Return the number of each row's domain, and the domains in their order."""
     import datasets
 
     feature = table.features[column]
-    values = table.select_columns([column])[:][column]
     is_class = isinstance(feature, datasets.ClassLabel)
-    for row, value in enumerate(values):
+    found: dict[Any, int] = {}
+    numbers = np.empty(len(table), np.int32)
+    for row, value in enumerate(_values(table, column)):
         if value is None or (is_class and value < 0):
             raise UserError(
                 f"Row {row} of split '{part}' of {name} has no domain in column '{column}'; "
@@ -136,14 +173,23 @@ def _domains_of(name: str, part: str, column: str, table: Any) -> tuple[list[str
                 f"Column '{column}' of the data set {name} holds {feature}, not domains; "
                 "name another with --domain-column."
             )
-    names = {value: feature.int2str(value) if is_class else str(value) for value in set(values)}
+        numbers[row] = found.setdefault(value, len(found))
+    names = {value: feature.int2str(value) if is_class else str(value) for value in found}
     safe = {value: re.sub(r"[^A-Za-z0-9_.-]+", "_", names[value]) for value in sorted(names)}
     if len(set(safe.values())) < len(safe):
         raise UserError(
             f"Column '{column}' of the data set {name} has names that differ only in signs: "
             f"{', '.join(sorted(names.values())[:8])}; rename them."
         )
-    return [safe[value] for value in values], list(safe.values())
+    order = {value: place for place, value in enumerate(safe)}
+    places = np.array([order[value] for value in found], np.int32)
+    return places[numbers], list(safe.values())
+
+
+def _values(table: Any, column: str) -> Iterator[Any]:
+    """Yield a column's values without holding them all."""
+    for batch in table.select_columns([column]).iter(batch_size=_MANY):
+        yield from batch[column]
 
 
 def _label_names(name: str, column: str, feature: Any) -> tuple[str, ...]:
