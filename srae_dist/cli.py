@@ -9,6 +9,7 @@ import typer
 
 from srae_dist import __version__
 from srae_dist.batch_translate import batch_translate
+from srae_dist.bench.commands import app as bench_app
 from srae_dist.shard import shard
 from srae_dist.train import train
 
@@ -100,6 +101,7 @@ def keys() -> None:
 
 
 app.add_typer(recipe_app, name="recipe")
+app.add_typer(bench_app, name="bench")
 app.command()(shard)
 app.command()(train)
 app.command()(batch_translate)

@@ -11,10 +11,14 @@ from __future__ import annotations
 import struct
 
 import imagecodecs
-import numpy as np
 import simplejpeg
 
-from srae_dist.data.resize import Pixels
+from srae_dist.data.resize import Pixels, empty_pixels
+
+_SOS, _APP1, _APP14 = 0xDA, 0xE1, 0xEE  # image data; EXIF; Adobe's words on colours, as CMYK has
+
+_decode_jpeg = simplejpeg.decode_jpeg  # looked up once, not for every image
+_plain_head = b"-"  # what the last plain JPEG had before its image
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _HARMLESS = {b"IDAT", b"IEND", b"pHYs", b"tIME", b"sBIT", b"sRGB", b"gAMA", b"cHRM", b"bKGD"}
@@ -28,11 +32,8 @@ def decode_into(data: bytes, out: Pixels) -> bool:
     Returns whether that was done; if not, ``out`` holds anything.
     """
     try:
-        if data.startswith(b"\xff\xd8"):
-            if b"Exif" in data or b"Adobe" in data:  # orientation, or CMYK
-                return False
-            pixels = simplejpeg.decode_jpeg(data, "RGB", buffer=out)
-            return bool(pixels.shape == out.shape)
+        if data.startswith(_plain_head) or _is_plain_jpeg(data):
+            return bool(_decode_jpeg(data, "RGB", buffer=out).shape == out.shape)
         if data.startswith(_PNG):
             return _png_into(data, out)
         return _webp_size(data) == out.shape[1::-1] and _webp_into(data, out)
@@ -58,7 +59,7 @@ def decode_plain(data: bytes, *, max_pixels: int, shrink_to: int = 0) -> Pixels 
         size = _png_size(data) if data.startswith(_PNG) else _webp_size(data)
         if size is None or size[0] * size[1] > max_pixels:
             return None
-        out = np.empty((size[1], size[0], 3), np.uint8)
+        out = empty_pixels(size[1], size[0], 3)
         return out if decode_into(data, out) else None
     except (ValueError, RuntimeError, struct.error):
         return None
@@ -69,6 +70,21 @@ def encode_jpeg(pixels: Pixels, quality: int) -> bytes:
     return bytes(
         simplejpeg.encode_jpeg(pixels, quality=quality, colorspace="RGB", colorsubsampling="444")
     )
+
+
+def _is_plain_jpeg(data: bytes) -> bool:
+    """Tell whether no segment before a JPEG's image says how to turn or to colour it."""
+    global _plain_head
+    place = 2 if data.startswith(b"\xff\xd8") else len(data)
+    while place + 4 <= len(data) and data[place] == 0xFF:
+        marker = data[place + 1]
+        if marker == _SOS:
+            _plain_head = data[:place]  # an encoder's files begin alike: the next is told at once
+            return True
+        if marker in (_APP1, _APP14):
+            return False
+        place += 2 + (data[place + 2] << 8 | data[place + 3])
+    return False
 
 
 def _png_into(data: bytes, out: Pixels) -> bool:

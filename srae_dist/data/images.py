@@ -20,7 +20,7 @@ from PIL import Image, UnidentifiedImageError
 from srae_dist.core.errors import SampleError
 from srae_dist.data import fast
 from srae_dist.data.resize import Pixels as Pixels
-from srae_dist.data.resize import resize_square
+from srae_dist.data.resize import empty_pixels, resize_square
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 SUFFIXES = ("jpg", "jpeg", "png", "webp")  # of the files above, lower case
@@ -87,7 +87,7 @@ def decode_array(data: bytes, size: int) -> Pixels:
     Raises:
         SampleError: as decode.
     """
-    out = np.empty((size, size, 3), np.uint8)
+    out = empty_pixels(size, size, 3)
     decode_into(data, out)
     return out
 

@@ -27,6 +27,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from srae_dist.core.errors import UserError
+from srae_dist.core.memory import keep_freed_memory
 from srae_dist.core.types import BadSample, Batch
 from srae_dist.data.manifest import Index
 from srae_dist.data.opened import OpenSplit
@@ -179,7 +180,7 @@ def _batches(
     """Put each answer together with its request; pixels alone travel between processes."""
     try:
         for (rows, slots), (images, failures) in zip(requests, answers, strict=True):
-            keys = [rows.key(place) for place in range(len(rows))]
+            keys = [key.decode("ascii") for key in rows.keys.tolist()]
             bad: list[BadSample] = []
             if failures:
                 if substitutes is None:
@@ -238,6 +239,7 @@ def _prepare_worker(worker: int) -> None:
     """
     if parent := parent_process():
         threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
+    keep_freed_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform != "win32":
         signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from srae_dist.core.errors import SampleError
 from srae_dist.data.manifest import Split
 
-OPEN_FILES = 128  # shards kept open by one process
+OPEN_FILES = 256  # shards kept open by one process
+
+_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 class LocalShards:
@@ -21,10 +23,10 @@ class LocalShards:
         self._root = root
         self._names = [shard.file for shard in split.shards]
         self._bytes = [shard.bytes for shard in split.shards]
-        self._files: OrderedDict[int, BinaryIO] = OrderedDict()
+        self._open: dict[int, int] = {}  # shard -> descriptor
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_files": OrderedDict()}
+        return {**self.__dict__, "_open": {}}
 
     def where(self, shard: int) -> str:
         """Return a shard's path."""
@@ -39,7 +41,10 @@ class LocalShards:
         if offset + size > self._bytes[shard]:
             raise SampleError(f"the index puts {size:,} bytes at {offset:,}, which cannot be")
         try:
-            data = _read_at(self._file(shard), offset, size)
+            descriptor = self._open.get(shard)
+            if descriptor is None:
+                descriptor = self._open_file(shard)
+            data = _read_at(descriptor, size, offset)
         except OSError as error:
             raise SampleError(error.strerror or str(error)) from None
         if len(data) < size:
@@ -48,23 +53,23 @@ class LocalShards:
 
     def close(self) -> None:
         """Close all files; reading opens them again."""
-        while self._files:
-            self._files.popitem()[1].close()
+        while self._open:
+            os.close(self._open.popitem()[1])
 
-    def _file(self, shard: int) -> BinaryIO:
-        file = self._files.get(shard)
-        if file is None:
-            if len(self._files) >= OPEN_FILES:
-                self._files.popitem(last=False)[1].close()
-            file = (self._root / self._names[shard]).open("rb", buffering=0)
-            self._files[shard] = file
-        else:
-            self._files.move_to_end(shard)
-        return file
+    def __del__(self) -> None:
+        self.close()
+
+    def _open_file(self, shard: int) -> int:
+        if len(self._open) >= OPEN_FILES:  # lanes move on together: the oldest are done with
+            os.close(self._open.pop(next(iter(self._open))))
+        descriptor = os.open(self._root / self._names[shard], _FLAGS)
+        self._open[shard] = descriptor
+        return descriptor
 
 
-def _read_at(file: BinaryIO, offset: int, size: int) -> bytes:
-    if hasattr(os, "pread"):
-        return os.pread(file.fileno(), size, offset)
-    file.seek(offset)
-    return file.read(size)
+def _seek_and_read(descriptor: int, size: int, offset: int) -> bytes:
+    os.lseek(descriptor, offset, os.SEEK_SET)
+    return os.read(descriptor, size)
+
+
+_read_at: Callable[[int, int, int], bytes] = getattr(os, "pread", _seek_and_read)

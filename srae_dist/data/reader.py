@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srae_dist.core.errors import SampleError, UserError
-from srae_dist.data import images
+from srae_dist.data import fast, images
 from srae_dist.data.manifest import Index, load_index, load_manifest
+from srae_dist.data.resize import empty_pixels
 
 LARGEST = 64 << 20  # bytes of an image file; more is damage, or an attack
 
@@ -85,14 +86,20 @@ class Reader:
     def try_read(self, rows: Index) -> tuple[NDArray[np.uint8], list[Failure]]:
         """Return the decoded images, black where one cannot be read, and those failures."""
         size = self._image_size
-        pixels = np.empty((len(rows), size, size, 3), np.uint8)
-        failures = []
-        places = zip(rows.shard.tolist(), rows.offset.tolist(), rows.size.tolist(), strict=True)
-        for place, (shard, offset, length) in enumerate(places):
+        pixels = empty_pixels(len(rows), size, size, 3)
+        failures, read = [], self._shards.read
+        places = zip(
+            rows.shard.tolist(), rows.offset.tolist(), rows.size.tolist(), pixels, strict=True
+        )
+        for place, (shard, offset, length, out) in enumerate(places):
             try:
-                images.decode_into(self._bytes(shard, offset, length), pixels[place])
+                if not 0 < length <= LARGEST:
+                    raise SampleError(f"the index gives it {length:,} bytes, which cannot be")
+                data = read(shard, offset, length)
+                if not fast.decode_into(data, out):
+                    images.decode_into(data, out)
             except SampleError as error:
-                pixels[place] = 0
+                out[:] = 0
                 where = self._shards.where(shard)
                 failures.append(Failure(place, where, rows.key(place), str(error)))
         return pixels, failures
@@ -100,11 +107,6 @@ class Reader:
     def close(self) -> None:
         """Close all files; reading opens them again."""
         self._shards.close()
-
-    def _bytes(self, shard: int, offset: int, size: int) -> bytes:
-        if not 0 < size <= LARGEST:
-            raise SampleError(f"the index gives it {size:,} bytes, which cannot be")
-        return self._shards.read(shard, offset, size)
 
 
 def describe(failure: Failure) -> str:

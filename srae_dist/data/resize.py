@@ -1,11 +1,27 @@
-"""Pixels to a square of a given size: the centre is cut out and resampled with antialiasing."""
+"""Pixels in memory, and their square: the centre cut out and resampled with antialiasing."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 from numpy.typing import NDArray
 
+_LINE = 64  # bytes of a cache line
+
 Pixels = NDArray[np.uint8]  # H W 3
+
+
+def empty_pixels(*shape: int) -> NDArray[np.uint8]:
+    """Return memory for pixels to be decoded into, uint8, at an address of 16 more than k x 64.
+
+    Where rows are aligned to 32 bytes, libjpeg-turbo stores past the caches, and decoding takes 1.1
+    to 1.5 times as long, whoever reads the pixels next.
+    """
+    size = math.prod(shape)
+    raw = np.empty(size + 2 * _LINE, np.uint8)
+    begin = -raw.ctypes.data % _LINE + 16
+    return raw[begin : begin + size].reshape(shape)
 
 
 def resize_square(pixels: Pixels, size: int) -> Pixels:

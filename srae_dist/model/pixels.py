@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 def normalise(images: Tensor) -> Tensor:
     """uint8 N H W C to float32 N C H W in [-1, 1]; a view of channels-last memory."""
-    return rearrange(images, "n h w c -> n c h w").float() / 127.5 - 1.0
+    x = rearrange(images, "n h w c -> n c h w").float()
+    return x.div_(127.5).sub_(1.0)  # in place: fresh memory costs more than the arithmetic
 
 
 def to_float(images: NDArray[np.uint8], device: torch.device) -> Tensor:

@@ -1,0 +1,155 @@
+"""The commands of `srae-dist bench`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from srae_dist.core.errors import UserError
+
+if TYPE_CHECKING:
+    from srae_dist.bench.data import Case
+
+app = typer.Typer(
+    help="Measure this machine, and prove the order of the data.", no_args_is_help=True
+)
+
+Json = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", help="Write the numbers here, too.")
+]
+Record = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", help="Where the dated result goes (default: benchmarks, if it is there)."
+    ),
+]
+
+
+@app.command()
+def data(
+    folders: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="ROOT", help="Images to make shards of, a folder a domain (default: faces)."
+        ),
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A case, as in 'jpg 64'. Repeatable. Default: all."),
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=7, help="Interleaved rounds.")] = 9,
+    images: Annotated[int, typer.Option(min=256, help="Images a round.")] = 2048,
+    json: Json = None,
+    record: Record = None,
+) -> None:
+    """Time shards to batches: ours, the stock WebDataset pipeline, and the decoders alone."""
+    from srae_dist.bench import data as bench
+    from srae_dist.core import atomic
+    from srae_dist.runtime import console
+
+    cases = _chosen(only)
+    if images % bench.BATCH:
+        raise UserError(f"--images {images} is not a multiple of {bench.BATCH}; choose one.")
+    total = sum(map(bench.count_works, cases)) * (rounds + 1)
+    with console.progress(total, "measurements") as advance:
+        results = bench.run(cases, rounds=rounds, images=images, folders=folders, advance=advance)
+    columns, rows = bench.table(results)
+    console.table(columns, rows, title=f"shards to float batches of {bench.BATCH}, one core")
+    values = {"cases": {result.case.name: result.values for result in results}}
+    head = results[0].values
+    flat = {key: value for key, value in head.items() if not isinstance(value, dict)}
+    if json is not None:
+        atomic.write_json(json, {**flat, **values})
+    _record("data", record, columns, rows, {**flat, **values}, REMARKS)
+
+
+REMARKS = (
+    "Medians over interleaved rounds; ratios are medians of the rounds' own ratios. One process",
+    "and thread, but for the workers' rows. Stock: `WebDataset(...).shuffle(1000).decode('pil')",
+    ".to_tuple(...).map(ToTensor, Normalize).batched(256)`. Floor: the fastest packaged library",
+    "decoding the same bytes, already in memory, into the same pixels again and again.",
+)
+
+
+@app.command()
+def order(
+    shards: Annotated[str, typer.Argument(metavar="DIR", help="A shard folder, or its URL.")],
+    ranks: Annotated[int, typer.Option(min=1, help="Ranks to take apart and join again.")] = 1,
+    workers: Annotated[int, typer.Option(min=0, max=64, help="Loader processes a rank.")] = 0,
+    steps: Annotated[int, typer.Option(min=1, help="Global batches.")] = 10,
+    start: Annotated[int, typer.Option(min=0, help="First global batch, as after a resume.")] = 0,
+    split: Annotated[str, typer.Option(help="Split to read.")] = "train",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the order.")] = 0,
+    global_batch: Annotated[int, typer.Option(min=1, help="Images a step.")] = 64,
+    balance: Annotated[
+        Literal["domain", "natural"], typer.Option(help="As the recipe's data.balance.")
+    ] = "domain",
+    lanes: Annotated[int | None, typer.Option(min=1, help="As the recipe's data.lanes.")] = None,
+    window: Annotated[int, typer.Option(min=1, help="As the recipe's data.window.")] = 1024,
+    json: Json = None,
+) -> None:
+    """List the keys of each global batch: the same for any number of ranks and workers."""
+    import hashlib
+
+    from srae_dist.bench.order import keys_of_batches
+    from srae_dist.core import atomic
+    from srae_dist.runtime import console
+
+    batches = keys_of_batches(
+        shards,
+        split=split,
+        ranks=ranks,
+        workers=workers,
+        steps=steps,
+        start=start,
+        seed=seed,
+        global_batch=global_batch,
+        balance=balance,
+        lanes=lanes,
+        window=window,
+    )
+    if json is not None:
+        atomic.write_json(json, batches)
+    digest = hashlib.sha256("\n".join(key for keys in batches for key in keys).encode())
+    console.facts(
+        f"{steps} global batches of {global_batch}, from step {start}",
+        {
+            "read by": f"{ranks} rank{'s' * (ranks > 1)}, {workers} workers each",
+            "first": " ".join(batches[0][:4]) + " ...",
+            "sha256 of all keys": digest.hexdigest(),
+        },
+    )
+
+
+def _chosen(only: list[str] | None) -> list[Case]:
+    """Return the cases asked for."""
+    from srae_dist.bench.data import CASES
+
+    known = {case.name: case for case in CASES}
+    for name in only or ():
+        if name not in known:
+            raise UserError(f"--only '{name}' is not one of {', '.join(known)}; choose one.")
+    return [known[name] for name in only or known]
+
+
+def _record(
+    name: str,
+    folder: Path | None,
+    columns: list[str],
+    rows: list[list[str]],
+    values: dict[str, object],
+    remarks: tuple[str, ...],
+) -> None:
+    """Write the dated result where it is wanted, or where results are kept."""
+    from srae_dist.bench import record
+    from srae_dist.runtime import console
+
+    kept = Path("benchmarks")
+    if folder is None and not kept.is_dir():
+        return
+    path = record.write(
+        folder or kept, name, columns=columns, rows=rows, values=values, remarks=remarks
+    )
+    console.info(f"Written to {path}.")

@@ -1,0 +1,72 @@
+"""A result on paper: what was measured, on what, by which command, when."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from srae_dist import __version__
+from srae_dist.core import atomic
+
+PACKAGES = ("torch", "torchvision", "webdataset", "numpy", "pillow", "simplejpeg", "imagecodecs")
+
+
+def machine() -> dict[str, str]:
+    """Say what this runs on: processor, cores, memory, versions."""
+    import psutil
+
+    memory = psutil.virtual_memory().total / 2**30
+    return {
+        "processor": _processor(),
+        "cores": str(psutil.cpu_count()),
+        "memory": f"{memory:.0f} GiB",
+        "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        "srae_dist": __version__,
+        **{name: version(name) for name in PACKAGES},
+    }
+
+
+def command() -> str:
+    """Return the command line that is running, as a user would type it."""
+    return shlex.join(["srae-dist", *sys.argv[1:]])
+
+
+def write(
+    folder: Path,
+    name: str,
+    *,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    values: Mapping[str, Any],
+    remarks: Sequence[str] = (),
+) -> Path:
+    """Write ``{name}-{date}.md`` for people and ``.json`` for machines; returns the first."""
+    now = datetime.now().astimezone()
+    facts = {"date": now.isoformat(timespec="seconds"), "command": command(), **machine()}
+    lines = [f"# bench {name}, {now:%Y-%m-%d}", ""]
+    lines += [
+        f"- {key}: {f'`{value}`' if key == 'command' else value}" for key, value in facts.items()
+    ]
+    lines += ["", f"| {' | '.join(columns)} |", f"|{' --- |' * len(columns)}"]
+    lines += [f"| {' | '.join(row)} |" for row in rows]
+    lines += ["", *remarks]
+    path = folder / f"{name}-{now:%Y-%m-%d}.md"
+    atomic.write_text(path, "\n".join(lines).rstrip() + "\n")
+    atomic.write_json(path.with_suffix(".json"), {**facts, **values})
+    return path
+
+
+def _processor() -> str:
+    """Return the processor's name, where the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
