@@ -10,7 +10,6 @@ from srae_dist.data.manifest import BLOCK, Digests
 
 UNIT = 512  # bytes that headers have and data is padded to
 
-_NAME, _SIZE, _CHECK = slice(0, 100), slice(124, 136), slice(148, 155)  # places in a header
 _MODE = 0o644
 
 
@@ -28,10 +27,8 @@ class Tar:
 
     def add(self, name: str, data: bytes) -> int:
         """Append a member; return where its data begins."""
-        self._put(header(name, len(data)))
-        start = self.bytes
-        self._put(data)
-        self._put(bytes(-len(data) % UNIT))
+        start = self.bytes + UNIT
+        self._put(header(name, len(data)), data, bytes(-len(data) % UNIT))
         return start
 
     def end(self) -> None:
@@ -47,10 +44,11 @@ class Tar:
         """Return the SHA-256 of each block of the file, blocks x 32."""
         return self._digests.digests()
 
-    def _put(self, data: bytes) -> None:
-        self._parts.append(data)
-        self._waiting += len(data)
-        self.bytes += len(data)
+    def _put(self, *parts: bytes) -> None:
+        self._parts += parts
+        size = sum(map(len, parts))
+        self._waiting += size
+        self.bytes += size
         if self._waiting >= BLOCK:
             self._flush()
 
@@ -71,11 +69,9 @@ def header(name: str, size: int) -> bytes:
     text = name.encode("ascii")
     if len(text) > 100:
         return _slow_header(name, size)
-    made = bytearray(_BLANK)
-    made[_NAME] = text.ljust(100, b"\0")
-    made[_SIZE] = b"%011o\0" % size
-    made[_CHECK] = b"%06o\0" % (_BLANK_SUM + sum(text) + sum(made[_SIZE]))
-    return bytes(made)
+    digits = b"%011o" % size
+    check = _BLANK_SUM + sum(text) + sum(digits)
+    return b"%b%b%b%b%06o%b" % (text.ljust(100, b"\0"), _OWNER, digits, _TIME, check, _REST)
 
 
 def _slow_header(name: str, size: int) -> bytes:
@@ -85,4 +81,6 @@ def _slow_header(name: str, size: int) -> bytes:
 
 
 _BLANK = _slow_header("", 0)
-_BLANK_SUM = int(_BLANK[_CHECK.start : _CHECK.stop - 1], 8) - sum(_BLANK[_SIZE])
+# what lies between the name, the size's 11 digits, the checksum's 6, and the end
+_OWNER, _TIME, _REST = _BLANK[100:124], _BLANK[135:148], _BLANK[154:]
+_BLANK_SUM = int(_BLANK[148:154], 8) - sum(_BLANK[124:135])

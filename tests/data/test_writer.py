@@ -17,13 +17,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from filelock import FileLock
-from hypothesis import given
-from hypothesis import strategies as st
 
 from srae_dist.core.errors import SampleError, UserError
 from srae_dist.data import images
 from srae_dist.data.manifest import load_index, load_manifest
-from srae_dist.data.plan import Form, count_shards
+from srae_dist.data.plan import Form
 from srae_dist.data.publish import Written
 from srae_dist.data.records import Content, Record, Records, Source, shuffled
 from srae_dist.data.writer import write
@@ -334,14 +332,3 @@ def test_an_output_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(UserError, match="cannot be used"):
         run(tmp_path / "file" / "out", Noise())
-
-
-@given(st.integers(1, 2_000_000), st.none() | st.integers(1, 5000))
-def test_number_of_shards(samples: int, wanted: int | None) -> None:
-    count = count_shards(samples, wanted)
-    assert 1 <= count <= samples
-    if wanted is None:
-        assert count >= min(64, samples)
-        assert -(-samples // count) <= 10_000
-    else:
-        assert count == min(wanted, samples)

@@ -18,6 +18,9 @@ from srae_dist.data import folders
 from srae_dist.data.images import MAX_BYTES
 from srae_dist.data.records import TRAIN, Content, Integers, Record, Records, Source
 
+# without waiting for whoever writes to a pipe
+_AT_ONCE = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
 
 @dataclass(frozen=True, slots=True)
 class FileReader:
@@ -158,17 +161,31 @@ def read_file(path: str | Path) -> bytes:
         SampleError: it cannot be read, is no plain file, or is larger than ``MAX_BYTES``.
     """
     try:
-        status = os.stat(path)  # noqa: PTH116  a Path for each would be slow
-        if not stat.S_ISREG(status.st_mode):
-            raise SampleError("not a file")
-        if status.st_size > MAX_BYTES:
-            raise SampleError(f"{status.st_size:,} bytes are more than {MAX_BYTES:,}")
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123
-            return file.readall()
+        descriptor = os.open(path, _AT_ONCE)
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise SampleError("not a file")
+            if status.st_size > MAX_BYTES:
+                raise SampleError(f"{status.st_size:,} bytes are more than {MAX_BYTES:,}")
+            return _read(descriptor, status.st_size)
+        finally:
+            os.close(descriptor)
     except FileNotFoundError:
         raise SampleError("not a file, or a link that leads nowhere") from None
     except OSError as error:
         raise SampleError(error.strerror or str(error)) from None
+
+
+def _read(descriptor: int, size: int) -> bytes:
+    """Return a file's bytes; in one call, if it has the size it said."""
+    data = os.read(descriptor, size + 1)
+    if len(data) == size:
+        return data
+    parts = [data]
+    while data := os.read(descriptor, 1 << 20):
+        parts.append(data)
+    return b"".join(parts)
 
 
 def _stamp(path: str) -> bytes:
