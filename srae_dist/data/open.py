@@ -19,7 +19,7 @@ def open_shards(data: Data, *, model: Model) -> Manifest:
             or have other domains, another size or no such split.
     """
     store = open_store(data.root)
-    if store.size(MANIFEST) is None:
+    if not store.has(MANIFEST):
         raise UserError(
             f"There are no shards in {store.name} (data.root); make them with\n"
             f"  {make_command(data)}"
@@ -83,10 +83,8 @@ def _check_split(manifest: Manifest, data: Data) -> None:
     if data.on_bad == "substitute" or not isinstance(store, LocalStore):
         return  # what is missing is met when it is read; asking a remote store takes too long
     for shard in split.shards:
-        found = store.size(shard.file)
+        path = store.root / shard.file
+        found = path.stat().st_size if path.is_file() else None
         if found != shard.bytes:
             problem = "is missing" if found is None else f"has {found} bytes, not {shard.bytes}"
-            raise UserError(
-                f"{store.where(shard.file)} {problem}; make the shards again with\n"
-                f"  {make_command(data)}"
-            )
+            raise UserError(f"{path} {problem}; make the shards again with\n  {make_command(data)}")

@@ -29,8 +29,8 @@ class Store(Protocol):
         """Return a file's path or URL, for messages."""
         ...
 
-    def size(self, file: str) -> int | None:
-        """Return a file's size in bytes, or None if it is not there.
+    def has(self, file: str) -> bool:
+        """Tell whether a file is there.
 
         Raises:
             UserError: nobody can tell, after all retries.
@@ -62,10 +62,9 @@ class LocalStore:
         """Return a file's path."""
         return str(self.root / file)
 
-    def size(self, file: str) -> int | None:
-        """Return a file's size in bytes, or None if it is not there."""
-        path = self.root / file
-        return path.stat().st_size if path.is_file() else None
+    def has(self, file: str) -> bool:
+        """Tell whether a file is there."""
+        return (self.root / file).is_file()
 
     def read(self, file: str, *, limit: int) -> bytes:
         """Return a whole small file."""

@@ -1,0 +1,308 @@
+"""Blocks of remote shards on the local disk: fetched once, named by their hash, bounded.
+
+A block is a MiB of a shard; the index holds the SHA-256 of each, and a block's file is named by it.
+So what is in the cache is right whoever put it there, ranks and runs share it without agreement,
+and a shard that changed at its source cannot be mixed up with the one that was indexed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import getpass
+import hashlib
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from srae_dist.core.errors import SampleError, UserError
+from srae_dist.data.manifest import BLOCK, Digests, Split
+from srae_dist.data.remote import RemoteStore
+
+PATIENCE = 60.0  # seconds that another process is given to fetch what this one needs, too
+FORGET = 30.0  # seconds after which a block that could not be had is asked for again
+
+_TOUCH = 30.0  # seconds; a use younger than that need not be noted again
+_SWEEP = 32  # blocks written between two looks at the folder's size
+_OPEN_FILES = 4096  # at most, and what the system allows
+
+
+def default_cache_folder() -> Path:
+    """Return a folder of this user's in the system's temporary folder.
+
+    Raises:
+        UserError: somebody else made it, or may write to it.
+    """
+    name = str(os.getuid()) if hasattr(os, "getuid") else getpass.getuser()
+    folder = Path(tempfile.gettempdir(), f"srae_dist-{name}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if hasattr(os, "getuid"):
+        status = folder.lstat()
+        if folder.is_symlink() or status.st_uid != os.getuid() or status.st_mode & 0o022:
+            raise UserError(
+                f"{folder} is not this user's alone, so it is no safe cache; set data.cache_dir."
+            )
+    return folder / "blocks"
+
+
+class BlockCache:
+    """A folder of files named by their SHA-256, of about ``limit`` bytes at most.
+
+    Many processes may share it: files appear by rename, and what was not used for the longest time
+    goes first.
+    """
+
+    def __init__(self, folder: Path, *, limit: int) -> None:
+        self.folder, self.limit = folder, limit
+        self._written = 0
+
+    def path(self, digest: str) -> Path:
+        """Return where a block is, or would be."""
+        return self.folder / digest[:2] / digest
+
+    def has(self, digest: str) -> bool:
+        """Tell whether a block is there, and note that it is of use."""
+        path = self.path(digest)
+        try:
+            if time.time() - path.stat().st_mtime > _TOUCH:
+                os.utime(path)
+        except OSError:  # not there, or gone this moment
+            return False
+        return True
+
+    def get(self, digest: str) -> bytes | None:
+        """Return a block's bytes if they are there and right; wrong ones are deleted."""
+        path = self.path(digest)
+        try:
+            data = path.read_bytes()
+        except OSError:
+            return None
+        if hashlib.sha256(data).hexdigest() != digest:
+            path.unlink(missing_ok=True)
+            return None
+        return data
+
+    @contextlib.contextmanager
+    def claim(self, digest: str) -> Iterator[Path | None]:
+        """Yield a file to write a block to, which then takes its place; or None if it is there.
+
+        Waits while another process has claimed it, but not for ever.
+
+        Raises:
+            UserError: the folder cannot be written, or its disk is full.
+        """
+        path = self.path(digest)
+        partial = path.with_name(f"{digest}.partial")
+        with self._explained():
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            mine = self._claimed(partial, path)
+        if not mine:
+            yield None
+            return
+        try:
+            with self._explained():
+                yield partial
+                if partial.stat().st_size:
+                    partial.replace(path)
+                    self._written += 1
+        finally:
+            partial.unlink(missing_ok=True)
+        if self._written % _SWEEP == 0:
+            self.sweep()
+
+    def sweep(self) -> None:
+        """Delete the blocks unused for the longest time, if there is more than the limit."""
+        try:
+            with FileLock(self.folder / ".lock", timeout=0):
+                files = sorted(self._files())
+                total = sum(size for _, size, _ in files)
+                for _, size, path in files:
+                    if total <= self.limit:
+                        break
+                    Path(path).unlink(missing_ok=True)
+                    total -= size
+        except (Timeout, OSError):  # another process is at it
+            return
+
+    def _files(self) -> Iterator[tuple[float, int, str]]:
+        for folder in os.scandir(self.folder):
+            if folder.is_dir(follow_symlinks=False):
+                for file in os.scandir(folder):
+                    with contextlib.suppress(OSError):  # gone this moment
+                        status = file.stat(follow_symlinks=False)
+                        yield status.st_mtime, status.st_size, file.path
+
+    def _claimed(self, partial: Path, path: Path) -> bool:
+        """Claim a block; False if another process brought it meanwhile."""
+        begun = time.monotonic()
+        while not self.has(path.name):
+            try:
+                os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+                return True
+            except FileExistsError:
+                with contextlib.suppress(OSError):
+                    abandoned = time.time() - partial.stat().st_mtime > PATIENCE
+                    if abandoned or time.monotonic() - begun > PATIENCE:
+                        partial.unlink(missing_ok=True)
+                time.sleep(0.003)
+        return False
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            what = "is full" if full else f"cannot be used ({error.strerror or error})"
+            raise UserError(
+                f"The cache of remote shards, {self.folder}, {what}; lower data.cache_gb, or put "
+                "it elsewhere with data.cache_dir."
+            ) from None
+
+
+class RemoteShards:
+    """Bytes of a split's remote shards, by way of the cache. Light to send to another process."""
+
+    def __init__(
+        self, store: RemoteStore, split: Split, digests: Digests, cache: BlockCache
+    ) -> None:
+        self.cache = cache
+        self.fetched = 0  # bytes that came over the network to this process
+        self._store, self._digests = store, digests
+        self._names = [shard.file for shard in split.shards]
+        self._bytes = [shard.bytes for shard in split.shards]
+        counts = np.array(split.block_counts(), np.int64)
+        self._bases: list[int] = (np.cumsum(counts) - counts).tolist()
+        self._prepare()
+
+    def _prepare(self) -> None:
+        self._open: dict[int, int] = {}  # block -> descriptor
+        self._failed: dict[int, tuple[float, str]] = {}
+        self._most = _raise_file_limit() // 2
+
+    def __getstate__(self) -> dict[str, Any]:
+        own = ("_open", "_failed", "_most")
+        return {key: value for key, value in self.__dict__.items() if key not in own}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._prepare()
+
+    def where(self, shard: int) -> str:
+        """Return a shard's URL."""
+        return self._store.where(self._names[shard])
+
+    def read(self, shard: int, offset: int, size: int) -> bytes:
+        """Return ``size`` bytes of a shard, fetched now if they were not before.
+
+        Raises:
+            SampleError: they cannot be had, or are not what the index says.
+        """
+        if offset + size > self._bytes[shard]:
+            raise SampleError(f"the index puts {size:,} bytes at {offset:,}, which cannot be")
+        number, begin = divmod(offset, BLOCK)
+        block = self._bases[shard] + number
+        descriptor = self._open.get(block)
+        if descriptor is None:
+            descriptor = self._open_block(shard, block)
+        data = os.pread(descriptor, size, begin)
+        if len(data) < size:
+            at = offset + len(data)
+            data += self.read(shard, at, size - len(data)) if at % BLOCK == 0 else b""
+        return data
+
+    def fetch(self, block: int) -> None:
+        """Have a block in the cache.
+
+        Raises:
+            SampleError: it cannot be had, or is not what the index says.
+            UserError: the cache cannot be written.
+        """
+        digest = self._digest(block)
+        if self.cache.has(digest):
+            return
+        failed = self._failed.get(block)
+        if failed is not None and time.monotonic() - failed[0] < FORGET:
+            raise SampleError(failed[1])
+        with self.cache.claim(digest) as file:
+            if file is not None:
+                try:
+                    file.write_bytes(self._download(block, digest))
+                except SampleError as error:
+                    self._failed[block] = (time.monotonic(), str(error))
+                    raise
+
+    def close(self) -> None:
+        """Close all files; reading opens them again."""
+        while self._open:
+            os.close(self._open.popitem()[1])
+
+    def __del__(self) -> None:
+        self.close()
+
+    def _download(self, block: int, digest: str) -> bytes:
+        shard = int(np.searchsorted(self._bases, block, side="right")) - 1
+        offset = (block - self._bases[shard]) * BLOCK
+        size = min(BLOCK, self._bytes[shard] - offset)
+        for _ in range(2):  # the network may have spoilt it once
+            data = self._store.read_range(self._names[shard], offset, size)
+            self.fetched += len(data)
+            if hashlib.sha256(data).hexdigest() == digest:
+                return data
+        raise SampleError(f"bytes {offset:,} to {offset + size:,} are not what the index says")
+
+    def _open_block(self, shard: int, block: int) -> int:
+        """Open a block's file, once its bytes have proved right."""
+        digest = self._digest(block)
+        for _ in range(3):  # between two steps the cache may be swept
+            self.fetch(block)
+            if (descriptor := self._checked(digest)) is not None:
+                if len(self._open) >= self._most:
+                    os.close(self._open.pop(next(iter(self._open))))
+                self._open[block] = descriptor
+                return descriptor
+        raise SampleError(
+            f"the cache {self.cache.folder} loses blocks at once; raise data.cache_gb"
+        )
+
+    def _checked(self, digest: str) -> int | None:
+        """Open a block of the cache if it is there and right; a wrong one is deleted."""
+        path = self.cache.path(digest)
+        try:
+            descriptor = os.open(path, os.O_RDONLY)
+        except OSError:
+            return None
+        if hashlib.sha256(os.pread(descriptor, BLOCK, 0)).hexdigest() == digest:
+            return descriptor
+        os.close(descriptor)
+        path.unlink(missing_ok=True)
+        return None
+
+    def _digest(self, block: int) -> str:
+        return bytes(self._digests[block]).hex()
+
+
+_file_limit = threading.Lock()
+
+
+def _raise_file_limit() -> int:
+    """Ask the system for as many open files as it gives, within reason; returns how many."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 512
+    with _file_limit:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            with contextlib.suppress(ValueError, OSError):
+                resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+                soft = wanted
+    return _OPEN_FILES if soft == resource.RLIM_INFINITY else min(soft, _OPEN_FILES)
