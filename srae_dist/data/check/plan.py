@@ -45,7 +45,8 @@ def plan(root: str | Path, *, split: str | None = None) -> Plan:
     manifest = load_manifest(folder)
     if split is not None:
         manifest.split(split, folder)
-    names = tuple(manifest.splits) if split is None else (split,)
+    there = sorted(manifest.splits, key=lambda name: (name != "train", name))
+    names = tuple(there) if split is None else (split,)
     _check_files(folder, manifest, problems, remarks)
     left_out = _left_out(folder)
     jobs: list[Job] = []
