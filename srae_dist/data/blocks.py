@@ -106,14 +106,16 @@ class BlockCache:
         if not mine:
             yield None
             return
+        moved = False
         try:
             with self._explained():
                 yield partial
-                if partial.stat().st_size:
-                    partial.replace(path)
-                    self._written += 1
+                partial.replace(path)
+                moved = True
         finally:
-            partial.unlink(missing_ok=True)
+            if not moved:  # else the name may be another's claim by now
+                partial.unlink(missing_ok=True)
+        self._written += 1
         if self._written % _SWEEP == 0:
             self.sweep()
 
@@ -145,7 +147,9 @@ class BlockCache:
         while not self.has(path.name):
             try:
                 os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-                return True
+                if not self.has(path.name):
+                    return True
+                partial.unlink(missing_ok=True)  # it came between the question and the claim
             except FileExistsError:
                 with contextlib.suppress(OSError):
                     abandoned = time.time() - partial.stat().st_mtime > PATIENCE

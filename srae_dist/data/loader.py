@@ -115,14 +115,13 @@ def make_loader(
             from srae_dist.data.lookahead import Lookahead
 
             later = _requests(order, opened.index, steps, micro_batch, mine)
-            lasts = order.window_steps()
             ahead = stack.enter_context(
                 Lookahead(
                     opened.remote,
                     opened.split,
                     (rows for rows, _ in later),
-                    first=(lasts - start_step % lasts) * per_rank,
-                    most=lasts * per_rank,
+                    first=order.steps_left(start_step) * per_rank,
+                    most=order.window_steps() * per_rank,
                 )
             )
             expected = ahead.following(expected)

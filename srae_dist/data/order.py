@@ -73,6 +73,12 @@ class Order:
         lasts = (s.window * s.lanes * len(self.sequences) for s in self.sequences)
         return max(1, -(-max(lasts) // self.global_batch))
 
+    def steps_left(self, step: int) -> int:
+        """Return for how many steps, from ``step`` on, all open windows stay open; at least 1."""
+        groups = len(self.sequences)
+        left = (s.places_left(step * self.global_batch // groups) for s in self.sequences)
+        return max(1, min(left) * groups // self.global_batch)
+
     def batch(self, step: int) -> Integers:
         """Return the sample numbers (rows of the index) of one global batch, int64 N."""
         slots, groups = self.slots(step), len(self.sequences)
@@ -144,6 +150,14 @@ class SampleSequence:
             laid = lane[here] * self.length + w * self.window + permuted
             samples[here] = self._members[self._member(e, laid)]
         return samples
+
+    def places_left(self, position: int) -> int:
+        """Return how many positions, from ``position`` on, belong to the windows open there."""
+        per_lane = self.share // self.lanes
+        place = position // self.share * per_lane % self.length
+        window = place // self.window * self.window
+        end = min(window + self.window, self.length)
+        return (end - place) * self.lanes - position % self.share
 
     def _member(self, epoch: int, laid: Integers) -> Integers:
         """Turn places in an epoch's layout, shards end to end, into places among the members."""

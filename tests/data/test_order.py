@@ -153,6 +153,25 @@ def test_default_lanes_fit_the_share_and_the_samples(share, count, lanes):
     assert make([count], batch=share).sequences[0].lanes == lanes
 
 
+@given(natural_orders(), st.integers(0, 100))
+@settings(max_examples=50, deadline=None)
+def test_open_windows_last_as_long_as_is_said(order, start):
+    """Up to there no sample comes of another window than those of the first step."""
+    sequence = order.sequences[0]
+
+    def windows(step: int) -> set[tuple[int, int]]:
+        per_lane = sequence.share // sequence.lanes
+        turn = order.slots(step) // sequence.share
+        place = turn * per_lane + order.slots(step) % sequence.share % per_lane
+        epoch, place = np.divmod(place, sequence.length)
+        return set(zip(epoch.tolist(), (place // sequence.window).tolist(), strict=True))
+
+    left = order.steps_left(start)
+    if len(windows(start)) == 1:
+        assert all(windows(step) == windows(start) for step in range(start, start + left))
+        assert windows(start + left) != windows(start)
+
+
 def test_a_domain_without_samples_is_named():
     with pytest.raises(UserError, match="no samples of d1"):
         Order(

@@ -1,0 +1,239 @@
+"""Blocks of remote shards: fetched once, proved by their hash, bounded, shared; and a whole loader
+over HTTP that gives what a local one gives."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from servers import Server, http_server
+from tiny_shards import Tiny, write_shards
+
+from srae_dist.core.errors import SampleError, UserError
+from srae_dist.core.types import Batch
+from srae_dist.data import blocks, manifest, remote
+from srae_dist.data.blocks import BlockCache, RemoteShards, default_cache_folder
+from srae_dist.data.loader import make_loader, make_order
+from srae_dist.data.opened import OpenSplit, open_split
+
+SMALL = 4096  # bytes of a block in these tests
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Tiny, Server]]:
+    for module in (manifest, blocks):
+        monkeypatch.setattr(module, "BLOCK", SMALL)
+    monkeypatch.setattr("srae_dist.data.digests.BLOCK", SMALL, raising=False)
+    monkeypatch.setattr("srae_dist.data.lookahead.BLOCK", SMALL)
+    monkeypatch.setattr(remote, "FIRST_PAUSE", 0.001)
+    tiny = write_shards(tmp_path / "shards", samples=(40, 60, 30))
+    with http_server(tiny.root) as server:
+        yield tiny, server
+
+
+def opened(server: Server, folder: Path, *, cache_gb: float = 1.0) -> OpenSplit:
+    return open_split(server.url, "train", cache_dir=folder, cache_gb=cache_gb)
+
+
+def remote_shards(split: OpenSplit) -> RemoteShards:
+    assert isinstance(split.shards, RemoteShards)
+    return split.shards
+
+
+def batches(split: OpenSplit, *, start: int = 0, stop: int = 8, **options: object) -> list[Batch]:
+    given = {"workers": 0, "substitute": False, **options}
+    order = make_order(split, seed=1, global_batch=12, balance="natural", lanes=None, window=8)
+    return list(
+        make_loader(
+            split,
+            order,
+            rank=0,
+            world=1,
+            micro_batch=12,
+            start_step=start,
+            stop_step=stop,
+            pin=False,
+            **given,
+        )
+    )
+
+
+def test_a_remote_loader_gives_what_a_local_one_gives(served, tmp_path):
+    tiny, server = served
+    local = batches(open_split(tiny.root, "train"), stop=24)  # more than two epochs
+    split = opened(server, tmp_path / "cache")
+    for mine, theirs in zip(batches(split, stop=24), local, strict=True):
+        assert mine.keys == theirs.keys and (mine.images == theirs.images).all()
+    tars = sum(shard.bytes for shard in tiny.split.shards)
+    assert remote_shards(split).fetched <= tars  # no block twice
+    before = server.sent
+    again = opened(server, tmp_path / "cache")
+    batches(again, stop=24)
+    assert remote_shards(again).fetched == 0 and server.sent - before < 50_000  # the index alone
+
+
+def test_worker_processes_read_remote_shards_too(served, tmp_path, monkeypatch):
+    tiny, server = served  # a worker is a new process, with blocks of the usual size
+    for module in (manifest, blocks):
+        monkeypatch.setattr(module, "BLOCK", 1 << 20)
+    monkeypatch.setattr("srae_dist.data.digests.BLOCK", 1 << 20, raising=False)
+    monkeypatch.setattr("srae_dist.data.lookahead.BLOCK", 1 << 20)
+    write_shards(tiny.root, samples=(40, 60, 30))
+    local = [batch.keys for batch in batches(open_split(tiny.root, "train"))]
+    split = opened(server, tmp_path / "cache")
+    assert [batch.keys for batch in batches(split, workers=2)] == local
+
+
+def test_a_resumed_run_reads_at_most_the_open_windows(served, tmp_path, monkeypatch):
+    _, server = served
+    split = opened(server, tmp_path / "cache")
+    order = make_order(split, seed=1, global_batch=10, balance="natural", lanes=10, window=4)
+    start = 3 * 13 + 5  # in the second window of four, of epoch 3: a lane is 13 long
+    rows = np.concatenate([order.batch(step) for step in range(start - 1, start + 3)])
+    window = {
+        (int(split.index.shard[row]), int(split.index.offset[row]) // SMALL) for row in rows
+    } | {
+        (
+            int(split.index.shard[row]),
+            int(split.index.offset[row] + split.index.size[row] - 1) // SMALL,
+        )
+        for row in rows
+    }
+    loader = make_loader(
+        split, order, rank=0, world=1, micro_batch=10, start_step=start, stop_step=10**6,
+        workers=0, pin=False,
+    )  # fmt: skip
+    next(loader)
+    time.sleep(0.2)
+    loader.close()
+    assert 0 < remote_shards(split).fetched <= len(window) * SMALL
+
+
+def test_wrong_bytes_are_never_used(served, tmp_path):
+    tiny, server = served
+    server.fault = lambda number, path: "flip" if path.endswith("000001.tar") else None
+    split = opened(server, tmp_path / "cache")
+    with pytest.raises(UserError, match=r"000001.tar cannot be read: bytes .* are not what the in"):
+        batches(split, stop=20)
+    found = batches(split, stop=20, substitute=True)
+    bad = {item.key for batch in found for item in batch.bad}
+    assert bad and all(40 <= int(key) < 100 for key in bad)  # the samples of that shard
+    assert all((b.images.numpy() == tiny.images[list(map(int, b.keys))]).all() for b in found)
+
+
+def test_a_missing_shard_and_a_flapping_server(served, tmp_path):
+    tiny, server = served
+    local = [batch.keys for batch in batches(open_split(tiny.root, "train"))]
+    server.fault = lambda number, path: {0: 500, 2: "cut"}.get(number % 5)
+    assert [b.keys for b in batches(opened(server, tmp_path / "cache"))] == local
+    server.fault = lambda number, path: 404 if path.endswith("000002.tar") else None
+    with pytest.raises(UserError, match=r"000002.tar cannot be read: there is no such file"):
+        batches(opened(server, tmp_path / "other"), stop=20)
+
+
+def test_a_spoilt_block_of_the_cache_is_fetched_again(served, tmp_path):
+    _, server = served
+    split = opened(server, tmp_path / "cache")
+    good = split.shards.read(0, 600, 500)
+    split.shards.close()
+    (file,) = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    file.write_bytes(b"x" * SMALL)
+    assert split.shards.read(0, 600, 500) == good
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == file.name
+
+
+def test_the_cache_is_bounded_and_what_is_used_stays(tmp_path):
+    cache = BlockCache(tmp_path, limit=20_000)
+    for number in range(200):
+        data = number.to_bytes(4, "big") * 250
+        digest = hashlib.sha256(data).hexdigest()
+        with cache.claim(digest) as file:
+            file.write_bytes(data)
+        os.utime(cache.path(digest), (number, number))
+    cache.sweep()
+    kept = [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix == ""]
+    sizes = [path.stat().st_size for path in kept if path.name != ".lock"]
+    assert sum(sizes) == 20_000
+    assert cache.get(digest) == data  # the last one
+    first = hashlib.sha256(bytes(4) * 250).hexdigest()
+    assert not cache.has(first) and cache.get(first) is None
+
+
+SHARE = """
+import sys, hashlib
+from pathlib import Path
+from srae_dist.data.blocks import BlockCache
+cache, wrote = BlockCache(Path(sys.argv[1]), limit=10**9), 0
+print("ready", flush=True); sys.stdin.readline()
+for number in range(300):
+    data = number.to_bytes(4, "big") * 2500
+    with cache.claim(hashlib.sha256(data).hexdigest()) as file:
+        if file is not None:
+            file.write_bytes(data)
+            wrote += 1
+    assert cache.get(hashlib.sha256(data).hexdigest()) == data
+print(wrote)
+"""
+
+
+def test_processes_share_a_cache_and_none_does_another_s_work(tmp_path):
+    command = [sys.executable, "-c", SHARE, str(tmp_path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    processes = [subprocess.Popen(command, **pipes) for _ in range(2)]
+    assert [process.stdout.readline() for process in processes] == ["ready\n"] * 2
+    outputs = []
+    for process in processes:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    for process in processes:
+        outputs.append(int(process.communicate(timeout=60)[0]))
+    assert sum(outputs) == 300
+
+
+def test_an_abandoned_claim_is_taken_over(tmp_path, monkeypatch):
+    monkeypatch.setattr(blocks, "PATIENCE", 0.05)
+    cache, digest = BlockCache(tmp_path, limit=10**6), hashlib.sha256(b"data").hexdigest()
+    cache.path(digest).parent.mkdir(parents=True)
+    cache.path(digest).with_name(f"{digest}.partial").touch()  # of a process that was killed
+    with cache.claim(digest) as file:
+        file.write_bytes(b"data")
+    assert cache.get(digest) == b"data"
+
+
+def test_a_cache_that_cannot_be_written_names_the_key(served, tmp_path):
+    _, server = served
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"data\.cache_dir"):
+        opened(server, tmp_path / "file").shards.read(0, 0, 10)
+
+
+def test_the_default_folder_is_private(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    folder = default_cache_folder()
+    assert folder.parent.stat().st_mode & 0o077 == 0
+    folder.parent.chmod(0o777)
+    with pytest.raises(UserError, match="not this user's alone"):
+        default_cache_folder()
+    folder.parent.rmdir()
+    folder.parent.symlink_to(tmp_path)
+    with pytest.raises(UserError, match="not this user's alone"):
+        default_cache_folder()
+
+
+def test_shards_go_to_other_processes_and_images_may_span_blocks(served, tmp_path):
+    tiny, server = served
+    split = opened(server, tmp_path / "cache")
+    tar = (tiny.root / "train-000000.tar").read_bytes()
+    split.shards.read(0, 0, 10)
+    sent = pickle.loads(pickle.dumps(split.shards))
+    assert sent.read(0, 100, 3 * SMALL) == tar[100 : 100 + 3 * SMALL]
+    with pytest.raises(SampleError, match="which cannot be"):
+        sent.read(0, len(tar) - 5, 10)
