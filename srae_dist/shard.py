@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from srae_dist.data.records import Records, Source
     from srae_dist.data.workplace import Part
 
-_SOURCES = ("domain", "folders", "dataset", "faces", "index")
+_SOURCES = ("domain", "folders", "dataset", "faces", "index", "check")
 _MADE = ("domain", "folders", "dataset", "faces")  # those that new shards are made of
 _BELONGS = {  # option -> the sources it says something of; those not named here go with all
     "domains": ("faces", "index"),
@@ -30,7 +30,10 @@ _BELONGS = {  # option -> the sources it says something of; those not named here
     **dict.fromkeys(
         ("out", "size", "holdout", "limit", "format", "quality", "shards", "seed"), _MADE
     ),
-    **dict.fromkeys(("layout", "fast_shrink", "processes", "part"), _MADE),
+    **dict.fromkeys(("layout", "fast_shrink", "part"), _MADE),
+    "processes": (*_MADE, "check"),
+    **dict.fromkeys(("allow_bad", "force"), (*_MADE, "index")),
+    "json": ("check",),
 }
 _SHOWN = 20  # bad files named on the screen; all are in the list on disk
 
@@ -62,6 +65,10 @@ def shard(
     index: Annotated[
         Path | None,
         _input(metavar="DIR", help="Plain WebDataset shards (with .cls) to index in place."),
+    ] = None,
+    check: Annotated[
+        str | None,
+        _input(metavar="DIR", help="A shard folder to verify: every hash, count and image."),
     ] = None,
     split: Annotated[
         str | None,
@@ -145,13 +152,17 @@ def shard(
         int, _output(metavar="N", min=0, help="Unreadable files that are no failure.")
     ] = 0,
     force: Annotated[bool, _output("--force", help="Replace splits that are there.")] = False,
+    json: Annotated[
+        Path | None, _output(metavar="FILE", help="Where --check writes its report as JSON.")
+    ] = None,
 ) -> int:
-    """Write images as shards of mixed domains, or index WebDataset shards that are there."""
+    """Write images as shards of mixed domains; or index, or check, shards that are there."""
     _check_options(context)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the same as Ctrl-C: sweep up first
 
     from srae_dist.data import arguments, sources
     from srae_dist.data.plan import Form
+    from srae_dist.data.records import choose
 
     mine = arguments.part(part, os.environ)
     if index is not None:
@@ -159,6 +170,9 @@ def shard(
         names = arguments.names(domains)
         indexed = _index(index, domains=names, split=split, force=force)
         return _report(index, indexed, allow_bad=allow_bad)
+    if check is not None:
+        _check_alone(mine, "--check")
+        return _verify(check, split=split, processes=processes, json=json)
     if out is None:
         raise UserError("--out is missing; say where the shards go, as in --out shards/mine.")
     source: Source
@@ -185,8 +199,9 @@ def shard(
             faces or 0, arguments.names(domains) or DOMAINS, size=size, seed=seed, split=split
         )
     form = Form(size, format, quality, shards, layout, fast_shrink)
-    splits = _plan(source, holdout=holdout, limits=arguments.limits(limit or []), seed=seed)
-    count = arguments.process_count(processes, os.environ)
+    splits = choose(source, holdout=holdout, limits=arguments.limits(limit or []), seed=seed)
+    images = sum(map(len, splits.values())) // mine.count
+    count = arguments.process_count(processes, os.environ, images=images)
     written = _write(out, source, splits, form=form, part=mine, processes=count, force=force)
     return ExitCode.DONE if written is None else _report(out, written, allow_bad=allow_bad)
 
@@ -217,21 +232,6 @@ def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def _plan(
-    source: Source, *, holdout: float | None, limits: dict[str, int], seed: int
-) -> dict[str, Records]:
-    """Choose each split's records and put them in the order they are written in."""
-    from srae_dist.data.records import check_names, hold_out, limit, shuffled
-
-    check_names(source)
-    records = source.records
-    if holdout is not None:
-        records = hold_out(records, holdout)
-    if limits:
-        records = limit(records, limits, seed=seed)
-    return shuffled(records, seed=seed)
-
-
 def _write(
     out: Path,
     source: Source,
@@ -246,21 +246,20 @@ def _write(
     from srae_dist.data.writer import write
     from srae_dist.runtime import console
 
-    for note in source.notes:
+    for note in source.notes if part.number == 1 else ():
         console.info(note)
     try:
-        with console.progress(sum(map(len, splits.values())) // part.count, "images") as advance:
-            return write(
-                out,
-                source,
-                splits,
-                form=form,
-                part=part,
-                processes=processes,
-                force=force,
-                advance=advance,
-                tell=console.info,
-            )
+        return write(
+            out,
+            source,
+            splits,
+            form=form,
+            part=part,
+            processes=processes,
+            force=force,
+            progress=functools.partial(console.progress, label="images"),
+            tell=console.info,
+        )
     except KeyboardInterrupt:
         if any((out / PARTIAL).glob("*.tar")):
             console.warn(f"finished shards wait in {out / PARTIAL}; the same command goes on.")
@@ -273,6 +272,29 @@ def _index(root: Path, *, domains: tuple[str, ...], split: str | None, force: bo
 
     with console.progress(len(list_tars(root)), "shards") as advance:
         return index(root, domains=domains or None, split=split, force=force, advance=advance)
+
+
+def _verify(root: str, *, split: str | None, processes: int | None, json: Path | None) -> int:
+    """Check a shard folder, show what was found, and return the exit code."""
+    from srae_dist.core import atomic
+    from srae_dist.data import arguments
+    from srae_dist.data.check import check, plan, report
+    from srae_dist.runtime import console
+
+    planned = plan(root, split=split)
+    images = sum(job.shard.samples for job in planned.jobs)
+    count = arguments.process_count(processes, os.environ, images=images)
+    with console.progress(len(planned.jobs), "shards") as advance:
+        found = check(planned, processes=count, advance=advance)
+    console.table(report.COLUMNS, report.rows_of(found), title=report.title_of(found))
+    for remark in report.remarks_of(found):
+        console.warn(remark)
+    for problem in report.problems_of(found, most=_SHOWN):
+        console.warn(problem)
+    if json is not None:
+        atomic.write_json(json, report.json_of(found))
+    console.info(report.verdict_of(found))
+    return ExitCode.DONE if found.sound else ExitCode.SOME_FAILED
 
 
 def _report(root: Path, written: Written, *, allow_bad: int) -> int:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
+from subprocess import PIPE
 
 import numpy as np
 import pytest
@@ -298,6 +301,12 @@ def test_index(pets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         (["--folders", ".", "--label-regex", "(a)(b)", "--out", "x"], "has 2 groups"),
         (["--faces", "4", "--split", "../up", "--out", "x"], "split name '../up'"),
         (["--faces", "many", "--out", "x"], "--faces"),
+        (["--faces", "4", "--part", "3/2", "--out", "x"], "--part '3/2' is not I/N"),
+        (["--faces", "4", "--part", "half", "--out", "x"], "--part 'half' is not I/N"),
+        (["--faces", "4", "--layout", "domains", "--out", "x"], "Did you mean 'domain'"),
+        (["--faces", "4", "--processes", "0", "--out", "x"], "--processes"),
+        (["--index", ".", "--part", "1/2"], "--part does not go with --index"),
+        (["--index", ".", "--fast-shrink"], "--fast-shrink does not go with --index"),
     ],
 )
 def test_mistakes(
@@ -360,6 +369,85 @@ def test_stopped_by_a_signal_nothing_is_published_and_the_next_run_works(
     assert capsys.readouterr().err.endswith("stopped.\n")
     monkeypatch.setattr(images, "encode", encode)
     assert command(*run) == 0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_all_processes_and_the_same_command_again(
+    number: signal.Signals, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = ["--faces", "640", "--size", "16", "--processes", "2", "--out"]
+    line = [sys.executable, "-m", "srae_dist.shard", *made, str(tmp_path / "out")]
+    root = Path(__file__).parents[1]
+    started = subprocess.Popen(
+        line, cwd=root, stdout=PIPE, stderr=PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 60
+    while not list((tmp_path / "out").glob(".partial/*.done")):
+        assert started.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    os.killpg(started.pid, number)
+    _, err = started.communicate(timeout=60)
+    assert started.returncode == 75, err
+    assert "Traceback" not in err and err.endswith("the same command goes on.\nstopped.\n")
+    with pytest.raises(ProcessLookupError):  # none of the group is left
+        while time.monotonic() < deadline:
+            os.killpg(started.pid, 0)
+            time.sleep(0.01)
+    assert not (tmp_path / "out/manifest.json").exists()
+    assert command(*made[:4], "--out", tmp_path / "out") == 0
+    assert re.search(r"kept \d+ of 128 shards", capsys.readouterr().out)
+
+
+def test_parts(pets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    made = ("--folders", pets, "--shards", 3, "--processes", 1, "--layout", "domain", "--out")
+    assert command(*made, whole) == 0
+    assert command(*made, out, "--part", "2/2") == 0
+    said = capsys.readouterr().out
+    assert "part 2/2 is done; other parts have 2 of 3 shards still to finish" in said
+    assert command(*made, out, "--part", "1/2") == 0
+    assert "25" in capsys.readouterr().out.split()
+    assert {path.name: path.read_bytes() for path in whole.iterdir()} == {
+        path.name: path.read_bytes() for path in out.iterdir()
+    }
+    shards = load_manifest(out).splits["train"].shards
+    assert [shard.domains for shard in shards] == [
+        {"cat": 7, "dog": 0},
+        {"cat": 8, "dog": 0},
+        {"cat": 0, "dog": 10},
+    ]
+
+
+def test_ranks_of_a_launcher_are_parts(
+    pets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank in ("1", "0"):
+        assert not (out / "manifest.json").exists()
+        monkeypatch.setenv("RANK", rank)
+        assert command("--folders", pets, "--processes", 1, "--out", out) == 0
+    assert load_manifest(out).splits["train"].samples == 25
+    assert command("--index", out, "--force") == 2  # not the work of many
+
+
+def test_fast_shrink(tmp_path: Path) -> None:
+    for domain in ("a", "b"):
+        (tmp_path / "in" / domain).mkdir(parents=True)
+        pixels = np.random.default_rng(0).integers(0, 256, (4, 5, 3), np.uint8)
+        large = Image.fromarray(pixels).resize((160, 200), Image.Resampling.BICUBIC)
+        large.save(tmp_path / "in" / domain / "1.jpg", quality=95)
+    made = ("--folders", tmp_path / "in", "--size", 16, "--format", "png", "--processes", 1)
+    found = []
+    for options in ([], ["--fast-shrink"]):
+        out = tmp_path / f"out{len(options)}"
+        assert command(*made, *options, "--out", out) == 0
+        (sample, _) = samples_of(out, "train")
+        assert json.loads(sample["json"])["size"] == [160, 200]
+        found.append(decode_array(sample["png"], 16).astype(int))
+    difference = np.abs(found[0] - found[1])
+    assert 0 < difference.mean() < 8
 
 
 def test_as_a_module(pets: Path, tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from srae_dist.core.errors import UserError
 from srae_dist.data import processes
 from srae_dist.data.workplace import Part
 
+WORTH_A_PROCESS = 1000  # images
+
 _MOST_PARTS = 100_000
 
 
@@ -80,9 +82,13 @@ def part(text: str | None, environment: Mapping[str, str]) -> Part:
     return Part(int(match[1]), int(match[2]))
 
 
-def process_count(given: int | None, environment: Mapping[str, str]) -> int:
-    """Return how many processes write: as given, or this launched process's share of the cores."""
-    return given or max(1, processes.cores() // max(1, _number(environment, "LOCAL_WORLD_SIZE")))
+def process_count(given: int | None, environment: Mapping[str, str], *, images: int) -> int:
+    """Return how many processes write: as given, or one for each core of this part's share.
+
+    A process takes a while to begin, so that few images need few.
+    """
+    share = processes.cores() // max(1, _number(environment, "LOCAL_WORLD_SIZE"))
+    return given or max(1, min(share, images // WORTH_A_PROCESS))
 
 
 def _number(environment: Mapping[str, str], name: str) -> int:

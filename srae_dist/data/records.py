@@ -121,6 +121,23 @@ class Source:
     notes: tuple[str, ...] = ()  # what a user should know of what was found
 
 
+def choose(
+    source: Source, *, holdout: float | None, limits: Mapping[str, int], seed: int
+) -> dict[str, Records]:
+    """Choose each split's records and put them in the order they are written in.
+
+    Raises:
+        UserError: a name, the share or a limit does not fit.
+    """
+    check_names(source)
+    records = source.records
+    if holdout is not None:
+        records = hold_out(records, holdout)
+    if limits:
+        records = limit(records, limits, seed=seed)
+    return shuffled(records, seed=seed)
+
+
 def check_names(source: Source) -> None:
     """Hold a source's domains and splits against what shards can carry.
 

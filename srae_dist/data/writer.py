@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +24,16 @@ from srae_dist.data.records import Records, Source
 from srae_dist.data.workplace import WAIT, Part, Site, alone, explained, recover
 
 Advance = Callable[[int], None]
+Progress = Callable[[int], contextlib.AbstractContextManager[Advance]]  # of so many records
 Tell = Callable[[str], None]
 
 WHOLE = Part()
+
+
+@contextlib.contextmanager
+def in_silence(total: int) -> Iterator[Advance]:
+    """Show no progress."""
+    yield lambda count: None
 
 
 def write(
@@ -38,14 +45,14 @@ def write(
     part: Part = WHOLE,
     processes: int = 1,
     force: bool = False,
-    advance: Advance = lambda count: None,
+    progress: Progress = in_silence,
     tell: Tell = lambda text: None,
 ) -> Written | None:
     """Write each split's records, in their order, as shards of ``out``; splits there are kept.
 
     Equal records and form give equal bytes, whatever the processes, the parts, and how often it
-    was stopped. Returns None where other parts have shards still to make. ``advance`` is told of
-    each record done, ``tell`` what a user should know.
+    was stopped. Returns None where other parts have shards still to make. ``progress`` shows how
+    far this part's records are, ``tell`` says what a user should know.
 
     Raises:
         UserError: ``out`` is in use, cannot be written, holds a split of that name and not
@@ -67,7 +74,7 @@ def write(
             todo = _still_to_make(site, task, jobs)
             if several:
                 locks.close()
-            _make(site, task, jobs, todo, processes, advance, tell)
+            _make(site, task, jobs, todo, processes, progress, tell)
             if several:
                 locks.enter_context(alone(out, wait=WAIT))
             return _end(site, task, jobs, splits, tell)
@@ -127,14 +134,14 @@ def _make(
     jobs: Sequence[Job],
     todo: Sequence[Job],
     processes: int,
-    advance: Advance,
+    progress: Progress,
     tell: Tell,
 ) -> None:
     mine = [job for job in jobs if site.part.owns(job.number)]
     if kept := len(mine) - len(todo):
         tell(f"kept {kept} of {len(mine)} shards that an earlier run finished.")
-        advance(sum(len(job.records) for job in mine) - sum(len(job.records) for job in todo))
-    pack_all(task, todo, count=processes, advance=advance)
+    with progress(sum(len(job.records) for job in todo)) as advance:
+        pack_all(task, todo, count=processes, advance=advance)
 
 
 def _end(

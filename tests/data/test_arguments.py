@@ -63,9 +63,12 @@ def test_ranks_are_parts() -> None:
 
 def test_processes_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arguments.processes, "cores", lambda: 6)
-    assert arguments.process_count(None, {}) == 6
-    assert arguments.process_count(None, {"LOCAL_WORLD_SIZE": "4"}) == 1
-    assert arguments.process_count(3, {"LOCAL_WORLD_SIZE": "4"}) == 3
+    launched = {"LOCAL_WORLD_SIZE": "4"}
+    assert arguments.process_count(None, {}, images=1_000_000) == 6
+    assert arguments.process_count(None, {}, images=3500) == 3  # few images need few
+    assert arguments.process_count(None, {}, images=0) == 1
+    assert arguments.process_count(None, launched, images=1_000_000) == 1
+    assert arguments.process_count(3, launched, images=1) == 3
 
 
 @given(st.text(alphabet="()[]?P<ad>|*+{9},\\^$.:", max_size=12))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -116,8 +117,14 @@ def test_killed_at_any_touch_of_the_disk(tmp_path: Path) -> None:
 
 def test_processes_do_not_show(tmp_path: Path, whole: dict[str, bytes]) -> None:
     told: list[int] = []
+
+    @contextlib.contextmanager
+    def progress(total: int) -> Iterator[Callable[[int], None]]:
+        assert total == 20
+        yield told.append
+
     splits = shuffled(Noise().records, seed=0)
-    write(tmp_path, Noise().source, splits, form=FORM, processes=3, advance=told.append)
+    write(tmp_path, Noise().source, splits, form=FORM, processes=3, progress=progress)
     assert bytes_of(tmp_path) == whole
     assert sum(told) == 20
 
