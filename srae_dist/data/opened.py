@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,10 @@ from srae_dist.data.reader import Reader, ShardBytes
 from srae_dist.data.store import LocalStore, Store, open_store
 
 if TYPE_CHECKING:
-    from srae_dist.data.blocks import RemoteShards
+    from srae_dist.data.blocks import BlockCache, RemoteShards
+    from srae_dist.data.remote import RemoteStore
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 CACHE_GB = 8.0  # default bound of the cache of remote shards
 
@@ -77,9 +81,32 @@ def open_split(
 
     assert isinstance(store, RemoteStore)
     cache = BlockCache(cache_dir or default_cache_folder(), limit=int(cache_gb * 1e9))
-    index, digests = load_tables(store, split, len(manifest.domains))
+    tables = _CachedIndex(store, split, cache)
+    index, digests = load_tables(tables, split, len(manifest.domains))
     shards = RemoteShards(store, split, digests, cache)
     return OpenSplit(store, manifest, name, split, index, shards)
+
+
+class _CachedIndex:
+    """A remote store whose index comes through the cache: a machine's ranks fetch it once."""
+
+    def __init__(self, store: RemoteStore, split: Split, cache: BlockCache) -> None:
+        self._store, self._split, self._cache = store, split, cache
+        self.name, self.where, self.has = store.name, store.where, store.has
+
+    def read(self, file: str, *, limit: int) -> bytes:
+        """Return a whole file, the index from the cache if it is there."""
+        digest = self._split.index_sha256
+        if file != self._split.index or not _SHA256.fullmatch(digest):
+            return self._store.read(file, limit=limit)
+        if (known := self._cache.get(digest)) is not None:
+            return known
+        with self._cache.claim(digest) as place:
+            if place is not None:
+                data = self._store.read(file, limit=limit)
+                place.write_bytes(data)
+                return data
+        return self._cache.get(digest) or self._store.read(file, limit=limit)
 
 
 def _as_remote(shards: ShardBytes) -> RemoteShards:
