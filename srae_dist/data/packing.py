@@ -110,19 +110,23 @@ def encode(record: Record, content: Content | SampleError, form: Form) -> tuple[
     return data, json.dumps(info, sort_keys=True, ensure_ascii=False).encode("utf-8")
 
 
+def stamp_of(folder: Path, job: Job) -> str | None:
+    """Return the stamp of a job's shard, if it is there and was made for just this job."""
+    facts = _facts(folder / f"{job.stem}{DONE}", job)
+    return None if facts is None else str(facts["stamp"])
+
+
 def finished(folder: Path, job: Job) -> Packed | None:
     """Return what is known of a job's shard, if it is there and was made for just this job."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
 
     path = folder / f"{job.stem}{DONE}"
+    facts = _facts(path, job)
+    if facts is None:
+        return None
     try:
-        with safe_open(path, framework="numpy") as file:
-            facts = json.loads(file.metadata()["packed"])
-            if facts["fingerprint"] != job.fingerprint:
-                return None
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if path.with_suffix(".tar").stat().st_size != facts["shard"]["bytes"]:
-            return None
+        arrays = load_file(path)
         keys = arrays.pop("keys")
         return Packed(
             fingerprint=facts["fingerprint"],
@@ -134,6 +138,18 @@ def finished(folder: Path, job: Job) -> Packed | None:
         )
     except (OSError, SafetensorError, KeyError, TypeError, ValueError):
         return None  # it is made again
+
+
+def _facts(path: Path, job: Job) -> dict[str, Any] | None:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            facts: dict[str, Any] = json.loads(file.metadata()["packed"])
+        whole = path.with_suffix(".tar").stat().st_size == facts["shard"]["bytes"]
+        return facts if whole and facts["fingerprint"] == job.fingerprint else None
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+        return None
 
 
 def _save(path: Path, packed: Packed) -> None:

@@ -10,19 +10,20 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from srae_dist.core import atomic
 from srae_dist.core.errors import UserError
+from srae_dist.data.manifest import MANIFEST
 from srae_dist.data.publish import complete
 
 PARTIAL = ".partial"
 DONE = ".done"  # suffix of the file that says what a finished shard holds
-WAIT = 600.0  # seconds that a part waits for another one to publish
+WAIT_TO_BEGIN, WAIT_TO_END = 60.0, 600.0  # seconds that a part gives others to begin or to publish
 
 _STATE = "parts.json"
 
@@ -97,7 +98,7 @@ def workplace(out: Path) -> Iterator[Path]:
         UserError: another process writes there, or nobody can.
     """
     with alone(out) as partial:
-        recover(partial, out)
+        recover(partial, out, Part())
         if anybody(partial):
             raise _busy(out)
         shutil.rmtree(partial)
@@ -108,22 +109,17 @@ def workplace(out: Path) -> Iterator[Path]:
             shutil.rmtree(partial, ignore_errors=True)
 
 
-def recover(partial: Path, out: Path) -> str:
+def recover(partial: Path, out: Path, part: Part) -> str:
     """Do the rest of what a killed writer was publishing; return its plan, or "" if there is none.
 
-    Then ``partial`` is empty.
+    Then ``partial`` has nothing but word for the other parts.
     """
     if not complete(partial, out):
         return ""
-    plan = load_state(partial).plan
-    clear(partial)
-    return plan
-
-
-def clear(partial: Path) -> None:
-    """Empty the folder; a half-emptied one is never mistaken for a whole one."""
-    atomic.remove_folder(partial)
-    partial.mkdir()
+    there = load_state(partial)
+    _leave(partial, there, part)
+    partial.mkdir(exist_ok=True)
+    return there.plan
 
 
 class Site:
@@ -133,6 +129,7 @@ class Site:
         self.out, self.partial, self.part, self.plan = out, partial, part, plan
         there = load_state(partial)
         self.is_new = (there.plan, there.parts) != (plan, part.count)  # nothing there goes on
+        self._lock = partial / f"part-{part.number}-of-{part.count}.lock"
 
     @contextlib.contextmanager
     def at_work(self) -> Iterator[None]:
@@ -143,13 +140,13 @@ class Site:
         """
         if anybody(self.partial) and (self.is_new or self.part.count == 1):
             raise _busy(self.out)
-        name = f"part-{self.part.number}-of-{self.part.count}.lock"
-        with _held(self.partial / name, self.out, 0.0):
+        with _held(self._lock, self.out, 0.0):
             there = State() if self.is_new else load_state(self.partial)
             others = set(there.finished) - {self.part.number}
             if self.part.launch != there.launch:
                 others = set()  # they will come again
-            self._save(others)
+            finished = tuple(sorted(others))
+            _save(self.partial, State(self.plan, self.part.count, self.part.launch, finished))
             try:
                 yield
             finally:
@@ -171,45 +168,40 @@ class Site:
     def is_published(self) -> bool:
         """Tell whether other parts have published all before this one came."""
         there = load_state(self.partial)
-        if there.plan != self.plan or self.part.number not in there.missed:
+        ours = (there.plan, there.parts) == (self.plan, self.part.count)
+        if not ours or self.part.number not in there.missed or not (self.out / MANIFEST).exists():
             return False
-        self._leave(set(there.finished) | {self.part.number})
+        _leave(self.partial, there, self.part)
         return True
+
+    def others_at_work(self) -> bool:
+        """Tell whether another part is at work, which then publishes."""
+        return anybody(self.partial, but=self._lock)
+
+    def forget(self, stem: str) -> None:
+        """Take a shard for unfinished."""
+        (self.partial / f"{stem}{DONE}").unlink(missing_ok=True)
 
     def leave_finished(self) -> None:
         """Say that this part has nothing left to do."""
-        self._save({*load_state(self.partial).finished, self.part.number})
+        there = load_state(self.partial)
+        finished = tuple(sorted({*there.finished, self.part.number}))
+        _save(self.partial, replace(there, finished=finished))
 
     def leave_published(self) -> None:
         """Leave word for parts that have not come yet; else leave nothing."""
-        self._leave({*load_state(self.partial).finished, self.part.number})
-
-    def _leave(self, finished: set[int]) -> None:
-        missed = set(range(1, self.part.count + 1)) - finished
-        atomic.remove_folder(self.partial)
-        if missed:
-            self.partial.mkdir()
-            self._save(finished, missed)
-
-    def _save(self, finished: set[int], missed: Collection[int] = ()) -> None:
-        state = State(
-            self.plan,
-            self.part.count,
-            self.part.launch,
-            tuple(sorted(finished)),
-            tuple(sorted(missed)),
-        )
-        atomic.write_json(self.partial / _STATE, asdict(state))
+        _leave(self.partial, load_state(self.partial), self.part)
 
 
-def anybody(partial: Path) -> bool:
-    """Tell whether some part is at work."""
+def anybody(partial: Path, *, but: Path | None = None) -> bool:
+    """Tell whether some part is at work, ``but`` the one of that lock."""
     for path in partial.glob("part-*.lock"):
-        try:
-            with FileLock(path, timeout=0):
-                pass
-        except Timeout:
-            return True
+        if path != but:
+            try:
+                with FileLock(path, timeout=0):
+                    pass
+            except Timeout:
+                return True
     return False
 
 
@@ -243,3 +235,17 @@ def _held(path: Path, out: Path, wait: float) -> Iterator[None]:
 
 def _busy(out: Path) -> UserError:
     return UserError(f"Another process is writing to {out}; wait for it, or stop it.")
+
+
+def _leave(partial: Path, there: State, part: Part) -> None:
+    """Empty ``.partial``, all being published, but for word to parts that have not come yet."""
+    finished = {*there.finished, part.number}
+    missed = sorted(set(range(1, there.parts + 1)) - finished)
+    atomic.remove_folder(partial)
+    if missed:
+        partial.mkdir()
+        _save(partial, replace(there, finished=tuple(sorted(finished)), missed=tuple(missed)))
+
+
+def _save(partial: Path, state: State) -> None:
+    atomic.write_json(partial / _STATE, asdict(state))

@@ -16,12 +16,20 @@ import numpy as np
 
 from srae_dist.core.errors import UserError
 from srae_dist.data.manifest import MANIFEST, Index, Manifest, Split, load_manifest
-from srae_dist.data.packing import Packed, Task, finished
+from srae_dist.data.packing import Packed, Task, finished, stamp_of
 from srae_dist.data.plan import Form, Job, plan_shards
 from srae_dist.data.pool import pack_all
 from srae_dist.data.publish import Written, check_free, listed_bad, publish, save_split_index
 from srae_dist.data.records import Records, Source
-from srae_dist.data.workplace import WAIT, Part, Site, alone, explained, recover
+from srae_dist.data.workplace import (
+    WAIT_TO_BEGIN,
+    WAIT_TO_END,
+    Part,
+    Site,
+    alone,
+    explained,
+    recover,
+)
 
 Advance = Callable[[int], None]
 Progress = Callable[[int], contextlib.AbstractContextManager[Advance]]  # of so many records
@@ -60,10 +68,12 @@ def write(
     """
     several = part.count > 1
     with explained(out), contextlib.ExitStack() as locks:
-        partial = locks.enter_context(alone(out, wait=WAIT if several else 0.0))
-        recovered = recover(partial, out)
         domains = _agreed_domains(out, source.domains, form, tuple(splits))
         jobs = plan_shards(splits, form, domains=domains, identity=source.reader.identity())
+        partial = locks.enter_context(alone(out, wait=WAIT_TO_BEGIN if several else 0.0))
+        recovered = recover(partial, out, part)
+        if _agreed_domains(out, source.domains, form, tuple(splits)) != domains:
+            raise UserError(f"{out} has just been changed by another process; try again.")
         site = Site(out, partial, part, _plan_of(jobs))
         if recovered == site.plan or site.is_published():
             tell(f"{out} holds these shards already.")
@@ -71,12 +81,12 @@ def write(
         check_free(out, tuple(splits), force=force)
         with site.at_work():
             task = Task(partial, source.reader, form, domains)
-            todo = _still_to_make(site, task, jobs)
+            _sweep(site, jobs)
             if several:
                 locks.close()
-            _make(site, task, jobs, todo, processes, progress, tell)
+            _make(site, task, jobs, processes, progress, tell)
             if several:
-                locks.enter_context(alone(out, wait=WAIT))
+                locks.enter_context(alone(out, wait=WAIT_TO_END))
             return _end(site, task, jobs, splits, tell)
 
 
@@ -106,38 +116,27 @@ def _plan_of(jobs: Sequence[Job]) -> str:
     return hashlib.sha256("".join(job.fingerprint for job in jobs).encode("ascii")).hexdigest()
 
 
-def _still_to_make(site: Site, task: Task, jobs: Sequence[Job]) -> list[Job]:
-    """Sweep away what no one will need, and return this part's shards that are not finished.
-
-    Other parts' shards are left alone, but for those of another plan that nobody works at.
-    """
-    todo, kept = [], []
+def _sweep(site: Site, jobs: Sequence[Job]) -> None:
+    """Delete what is no finished shard of this plan; what other parts are at work at is theirs."""
+    kept = []
     for job in jobs:
-        mine = site.part.owns(job.number)
-        if not mine and not site.is_new:
+        others = not site.part.owns(job.number) and not site.is_new
+        if others or stamp_of(site.partial, job) is not None:
             kept.append(job.stem)
-            continue
-        done = finished(site.partial, job)
-        if mine and done is not None and done.stamp != task.reader.stamp(job.records):
-            done = None  # an image has changed since
-        if done is not None:
-            kept.append(job.stem)
-        elif mine:
-            todo.append(job)
     site.sweep(kept)
-    return todo
 
 
 def _make(
-    site: Site,
-    task: Task,
-    jobs: Sequence[Job],
-    todo: Sequence[Job],
-    processes: int,
-    progress: Progress,
-    tell: Tell,
+    site: Site, task: Task, jobs: Sequence[Job], processes: int, progress: Progress, tell: Tell
 ) -> None:
+    """Make this part's shards, but for those that an earlier run made of the same images."""
     mine = [job for job in jobs if site.part.owns(job.number)]
+    todo = []
+    for job in mine:
+        stamp = stamp_of(site.partial, job)
+        if stamp is None or stamp != task.reader.stamp(job.records):
+            site.forget(job.stem)
+            todo.append(job)
     if kept := len(mine) - len(todo):
         tell(f"kept {kept} of {len(mine)} shards that an earlier run finished.")
     with progress(sum(len(job.records) for job in todo)) as advance:
@@ -151,14 +150,17 @@ def _end(
     if site.is_published():
         tell(f"{site.out} holds all shards: another part has published them.")
         return None
-    done = [finished(site.partial, job) for job in jobs]
-    if missing := done.count(None):
+    missing = sum(stamp_of(site.partial, job) is None for job in jobs)
+    if missing or site.others_at_work():
         site.leave_finished()
         tell(
             f"part {site.part} is done; other parts have {missing} of {len(jobs)} shards "
             f"still to finish, and the last one publishes {site.out}."
+            if missing
+            else f"part {site.part} is done; another part is still at work and publishes {site.out}."
         )
         return None
+    done = [finished(site.partial, job) for job in jobs]
     made: dict[str, Split] = {}
     bad = []
     for split, records in splits.items():

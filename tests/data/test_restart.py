@@ -214,6 +214,16 @@ def test_who_may_not_write_at_the_same_time(tmp_path: Path) -> None:
     assert run_part(tmp_path, 2, 3)[0] is not None
 
 
+def test_a_part_that_is_still_at_work_publishes(tmp_path: Path, whole: dict[str, bytes]) -> None:
+    """It may yet find that images of its finished shards have changed."""
+    run_part(tmp_path, 2, 2)
+    with FileLock(tmp_path / ".partial/part-2-of-2.lock"):
+        written, said = run_part(tmp_path, 1, 2)
+        assert written is None and "another part is still at work" in said
+    assert run_part(tmp_path, 2, 2, Noise(changed="later"))[0] is not None
+    assert bytes_of(tmp_path) == whole
+
+
 def test_unreadable_images_of_all_parts_are_listed(tmp_path: Path) -> None:
     noise = Noise(bad=frozenset((0, 5, 11, 19)))
     run(tmp_path / "whole", noise)
