@@ -2,8 +2,9 @@
 
     python benchmarks/remote.py SHARDS [--delay 0.02] [--rounds 7] [--workers 0]
 
-SHARDS is a folder that `srae-dist shard` wrote. A server on loopback, in a process of its own, gives
-every request that delay; the cache is empty at the start of each round. Local and remote rounds alternate.
+SHARDS is a folder that `srae-dist shard` wrote; it should hold more than is read in a round. A
+server on loopback, in a process of its own, gives every request that delay; the cache is empty at
+the start of each round. Local and remote rounds alternate.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from servers import http_server
 from srae_dist.core.memory import keep_freed_memory
 from srae_dist.data.loader import make_loader, make_order
 from srae_dist.data.opened import OpenSplit, open_split
+from srae_dist.runtime import console
 
 
 def serve(root: Path, delay: float, told: multiprocessing.SimpleQueue[str]) -> None:
@@ -85,11 +87,11 @@ def main() -> None:
             remote, first = speed(open_split(url, "train", cache_dir=Path(cache)), **options)
         ratios.append(remote / local)
         firsts.append(first)
-        print(
+        console.info(
             f"round {number}: local {local:,.0f}, remote {remote:,.0f} images/s, "
             f"first batch after {first:.2f} s"
         )
-    print(
+    console.info(
         f"remote / local: median {statistics.median(ratios):.2f} "
         f"({min(ratios):.2f} to {max(ratios):.2f}); first batch {statistics.median(firsts):.2f} s"
     )

@@ -74,6 +74,37 @@ REMARKS = (
 
 
 @app.command()
+def shard(
+    folder: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Images to write (default: built-in faces).")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=7, help="Interleaved rounds.")] = 9,
+    images: Annotated[int, typer.Option(min=64, help="Images a round.")] = 512,
+    json: Json = None,
+    record: Record = None,
+) -> None:
+    """Time image files to shards, 256 to 64 pixels: ours, and Pillow into webdataset's writer."""
+    from srae_dist.bench import shard as bench
+    from srae_dist.core import atomic
+    from srae_dist.runtime import console
+
+    with console.progress(3 * (rounds + 1), "measurements") as advance:
+        result = bench.run(rounds=rounds, count=images, folder=folder, advance=advance)
+    columns, rows = bench.table(result)
+    console.table(columns, rows, title=f"{bench.FROM} to {bench.TO} pixels, JPEG, one core")
+    if json is not None:
+        atomic.write_json(json, result.values)
+    _record("shard", record, columns, rows, result.values, SHARD_REMARKS)
+
+
+SHARD_REMARKS = (
+    "Medians over interleaved rounds, one process and one thread; each writes one shard, synced to",
+    "disk by ours only. Stock: `Image.open`, `resize(LANCZOS)`, `save(JPEG)`, webdataset's",
+    "`TarWriter`. PSNR: our shard's images against the stock shard's.",
+)
+
+
+@app.command()
 def order(
     shards: Annotated[str, typer.Argument(metavar="DIR", help="A shard folder, or its URL.")],
     ranks: Annotated[int, typer.Option(min=1, help="Ranks to take apart and join again.")] = 1,

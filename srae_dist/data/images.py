@@ -112,7 +112,7 @@ def read_square(data: bytes, size: int, *, shrink: bool = False) -> tuple[Pixels
         SampleError: as decode.
     """
     with _damage():
-        plain = _read_plain(data, size if shrink else 0)
+        plain = _read_plain(data, size, shrink=shrink)
     if plain is not None:
         pixels, own = plain
     else:
@@ -141,15 +141,15 @@ def encode(pixels: Pixels, *, format: str = "jpg", quality: int = 95) -> bytes:
     return stream.getvalue()
 
 
-def _read_plain(data: bytes, shrink_to: int) -> tuple[Pixels, tuple[int, int]] | None:
+def _read_plain(data: bytes, size: int, *, shrink: bool) -> tuple[Pixels, tuple[int, int]] | None:
     """Decode a plain image fast and turn it upright, or return None."""
     if not 0 < len(data) <= MAX_BYTES:
         return None
-    pixels = fast.decode_plain(data, max_pixels=MAX_PIXELS, shrink_to=shrink_to)
+    pixels = fast.decode_plain(data, max_pixels=MAX_PIXELS, size=size, shrink=shrink)
     if pixels is None:
         return None
     oriented = b"Exif" in data  # in a PNG or WEBP that would not have been plain
-    if not (oriented or shrink_to):
+    if not (oriented or shrink):
         return pixels, (pixels.shape[1], pixels.shape[0])
     image = Image.open(io.BytesIO(data), formats=FORMATS)  # reads the header
     method = _orientation(image) if oriented else None

@@ -1,0 +1,67 @@
+"""The measuring commands run, and put their numbers where it is promised; nothing is timed here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from srae_dist.bench.timing import Timing, interleave, ratio
+from srae_dist.cli import app
+from srae_dist.core.errors import UserError
+
+
+def run(*arguments: object) -> str:
+    result = CliRunner().invoke(app, ["bench", *map(str, arguments)])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.output
+
+
+def test_bench_data_writes_what_it_promises(tmp_path: Path) -> None:
+    file, kept = tmp_path / "numbers.json", tmp_path / "kept"
+    small = ["--rounds", 7, "--images", 256]
+    output = run("data", "--only", "jpg 64", *small, "--json", file, "--record", kept)
+    numbers = json.loads(file.read_text())
+    assert numbers["ratio_to_stock"] > 1 and numbers["ratio_to_floor"] > 0
+    assert numbers["two_workers_to_one"] > 0
+    assert numbers["cases"]["jpg 64"]["images_per_s"].keys() >= {"stock", "ours", "2 workers"}
+    assert "(floor)" in output and "stock" in output
+    (report,) = kept.glob("data-*.md")
+    text = report.read_text()
+    assert "processor" in text and "torch" in text and "| jpg 64" in text
+    assert json.loads(report.with_suffix(".json").read_text())["cases"] == numbers["cases"]
+
+
+def test_bench_shard_writes_what_it_promises(tmp_path: Path) -> None:
+    file = tmp_path / "numbers.json"
+    run("shard", "--rounds", 7, "--images", 64, "--json", file, "--record", tmp_path)
+    numbers = json.loads(file.read_text())
+    assert numbers["ratio_to_stock"] > 1
+    assert numbers["psnr_db"]["ours"] > 35  # the same pictures, by another filter
+
+
+def test_wrong_numbers_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--only 'jpg 65' is not one of jpg 64, jpg 256"):
+        run("data", "--only", "jpg 65")
+    with pytest.raises(UserError, match="--images 300 is not a multiple of 256"):
+        run("data", "--images", 300)
+    with pytest.raises(UserError, match="is not a folder"):
+        run("shard", "--folder", tmp_path / "none")
+
+
+def test_interleaving_compares_round_by_round() -> None:
+    order: list[str] = []
+    seconds = {"slow": iter([9.0, 2.0, 4.0, 6.0]), "fast": iter([9.0, 1.0, 2.0, 2.0])}
+
+    def work(name: str) -> tuple[int, float]:
+        order.append(name)
+        return 1000, next(seconds[name])
+
+    times = interleave({"slow": lambda: work("slow"), "fast": lambda: work("fast")}, rounds=3)
+    assert order == ["slow", "fast"] * 4
+    assert times["slow"] == Timing((2000.0, 4000.0, 6000.0))  # the first round is not counted
+    assert times["slow"].per_second == 250.0
+    assert ratio(times["slow"], times["fast"]) == 2.0
