@@ -153,12 +153,11 @@ def _end(
     missing = sum(stamp_of(site.partial, job) is None for job in jobs)
     if missing or site.others_at_work():
         site.leave_finished()
-        tell(
-            f"part {site.part} is done; other parts have {missing} of {len(jobs)} shards "
-            f"still to finish, and the last one publishes {site.out}."
-            if missing
-            else f"part {site.part} is done; another part is still at work and publishes {site.out}."
+        still = (
+            f"other parts have {missing} of {len(jobs)} shards still to finish, and the last one"
         )
+        others = still if missing else "another part is still at work, and"
+        tell(f"part {site.part} is done; {others} publishes {site.out}.")
         return None
     done = [finished(site.partial, job) for job in jobs]
     made: dict[str, Split] = {}
