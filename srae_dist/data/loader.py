@@ -144,10 +144,9 @@ def _requests(
 ) -> Iterator[Request]:
     """Yield this rank's micro-batches, the ones numbered ``mine`` in every step."""
     for step in steps:
-        samples, slots = order.batch(step), order.slots(step)
         for number in mine:
             part = slice(number * micro_batch, (number + 1) * micro_batch)
-            yield take(index, samples[part]), slots[part]
+            yield take(index, order.batch(step, part)), order.slots(step, part)
 
 
 class _Pixels(Dataset[Answer]):

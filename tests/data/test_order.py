@@ -118,6 +118,15 @@ def test_any_batch_can_be_asked_for_at_any_time(order, steps):
     assert [order.batch(step).tolist() for step in steps] == [expected[step] for step in steps]
 
 
+@given(natural_orders(), st.integers(0, 60), st.data())
+@settings(max_examples=50, deadline=None)
+def test_a_part_is_a_part_of_the_whole(order, step, data):
+    begin = data.draw(st.integers(0, order.global_batch - 1))
+    part = slice(begin, data.draw(st.integers(begin + 1, order.global_batch)))
+    assert order.batch(step, part).tolist() == order.batch(step)[part].tolist()
+    assert order.slots(step, part).tolist() == order.slots(step)[part].tolist()
+
+
 def test_the_order_is_fixed_for_ever():
     """A change of these numbers changes what every recipe trains on: say so in the changelog."""
     order = make([4, 5, 6], domains=3, batch=6, balance="domain", seed=5)
