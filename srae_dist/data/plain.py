@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import tarfile
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -35,7 +36,6 @@ _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".tar.lz4")
 class Row(NamedTuple):
     """One sample of a plain shard."""
 
-    shard: int  # number of its file in the split
     key: str
     domain: int
     suffix: str  # of the image member
@@ -46,11 +46,27 @@ class Row(NamedTuple):
 
 @dataclass(slots=True)
 class _Found:
-    """What is learnt of a split while its tar files are read."""
+    """What is learnt of a split while its tar files are read: columns, as there may be millions."""
 
-    rows: list[Row] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
     bad: list[Bad] = field(default_factory=list)
+    keys: dict[str, None] = field(default_factory=dict)  # in order
+    shard: array[int] = field(default_factory=lambda: array("L"))  # number of its file
+    domain: array[int] = field(default_factory=lambda: array("L"))
+    offset: array[int] = field(default_factory=lambda: array("Q"))
+    bytes: array[int] = field(default_factory=lambda: array("Q"))
+    pixels: set[tuple[int, int]] = field(default_factory=set)
+    suffixes: set[str] = field(default_factory=set)
+
+    def add(self, row: Row) -> None:
+        """Take a sample of the last file."""
+        self.keys[row.key] = None
+        self.shard.append(len(self.files) - 1)
+        self.domain.append(row.domain)
+        self.offset.append(row.offset)
+        self.bytes.append(row.bytes)
+        self.pixels.add(row.pixels)
+        self.suffixes.add(row.suffix)
 
 
 def index(
@@ -77,19 +93,16 @@ def index(
     there = _there(root, force=force)
     with workplace(root) as partial:
         found: dict[str, _Found] = {}
-        keys: dict[str, set[str]] = {}
         for path in tars:
             name = split or guess_split(path.name)
-            part = found.setdefault(name, _Found())
-            _add_file(part, path, name, keys.setdefault(name, set()))
+            _add_file(found.setdefault(name, _Found()), path, name)
             advance(1)
         for name, part in found.items():
-            if not part.rows:
+            if not part.keys:
                 raise UserError(f"{root} holds no readable sample of split '{name}'.")
         names = _domain_names(root, found, domains or there)
         done = {name: _index_split(partial, name, part, names) for name, part in found.items()}
-        rows = [row for part in found.values() for row in part.rows]
-        made = Manifest(names, _common_size(rows), _common_format(rows), done)
+        made = Manifest(names, _common_size(found), _common_format(found), done)
         (root / MANIFEST).unlink(missing_ok=True)  # it must not name what is about to change
         bad = tuple(item for part in found.values() for item in part.bad)
         manifest = publish(partial, root, made, bad=bad)
@@ -166,29 +179,27 @@ def _safe(name: str) -> bool:
     return plain and not name.startswith("/") and ".." not in name.split("/")
 
 
-def _add_file(part: _Found, path: Path, split: str, keys: set[str]) -> None:
-    number = len(part.files)
+def _add_file(part: _Found, path: Path, split: str) -> None:
     part.files.append(path)
+    left_out: set[str] = set()
     try:
         with tarfile.open(path, mode="r:") as tar:
             for key, members in _samples(path, tar):
-                if key in keys:
+                if key in part.keys or key in left_out:
                     raise UserError(
                         f"{path} has key '{key}' again: a sample's members must lie next to each "
                         "other and keys must differ; write the shards anew."
                     )
-                keys.add(key)
                 try:
-                    part.rows.append(_row(path, number, key, members, tar))
+                    part.add(_row(path, key, members, tar))
                 except SampleError as error:
+                    left_out.add(key)
                     part.bad.append(Bad(split, "", f"{path.name}/{key}", str(error)))
     except (tarfile.TarError, EOFError) as error:
         raise UserError(f"{path} is not a sound tar file ({error}); get it again.") from None
 
 
-def _row(
-    path: Path, shard: int, key: str, members: dict[str, tarfile.TarInfo], tar: tarfile.TarFile
-) -> Row:
+def _row(path: Path, key: str, members: dict[str, tarfile.TarInfo], tar: tarfile.TarFile) -> Row:
     suffixes = [suffix for suffix in IMAGE_SUFFIXES if suffix in members]
     if len(key) > _LONGEST_KEY:
         raise UserError(f"{path} has key '{key}', which is longer than {_LONGEST_KEY}; shorten it.")
@@ -202,7 +213,7 @@ def _row(
     if image.size > MAX_BYTES:
         raise SampleError(f"{image.size:,} bytes are more than {MAX_BYTES:,}")
     pixels = read_size(_bytes(tar, image))
-    return Row(shard, key, domain, suffixes[0], image.offset_data, image.size, pixels)
+    return Row(key, domain, suffixes[0], image.offset_data, image.size, pixels)
 
 
 def _domain(path: Path, member: tarfile.TarInfo, tar: tarfile.TarFile) -> int:
@@ -232,8 +243,7 @@ def _there(root: Path, *, force: bool) -> tuple[str, ...] | None:
 def _domain_names(
     root: Path, found: dict[str, _Found], given: Sequence[str] | None
 ) -> tuple[str, ...]:
-    numbers = {row.domain for part in found.values() for row in part.rows}
-    count = max(numbers, default=-1) + 1
+    count = max(max(part.domain) for part in found.values()) + 1
     names = tuple(given) if given else tuple(f"domain{number}" for number in range(count))
     if count > len(names):
         raise UserError(
@@ -248,29 +258,30 @@ def _domain_names(
 def _index_split(folder: Path, split: str, found: _Found, domains: tuple[str, ...]) -> Split:
     shards: list[Shard] = []
     blocks = []
-    held = Counter((row.shard, row.domain) for row in found.rows)
+    held = Counter(zip(found.shard, found.domain, strict=True))
     for number, path in enumerate(found.files):
         counts = {name: held[number, place] for place, name in enumerate(domains)}
         file = digests_of_file(path)
         shards.append(Shard(path.name, sum(counts.values()), file.bytes, file.sha256(), counts))
         blocks.append(file.digests())
     table = Index(
-        np.array([row.shard for row in found.rows], np.uint32),
-        np.array([row.domain for row in found.rows], np.uint16),
-        np.array([row.offset for row in found.rows], np.uint64),
-        np.array([row.bytes for row in found.rows], np.uint32),
-        np.array([row.key.encode("ascii") for row in found.rows]),
+        np.array(found.shard, np.uint32),
+        np.array(found.domain, np.uint16),
+        np.array(found.offset, np.uint64),
+        np.array(found.bytes, np.uint32),
+        np.array([key.encode("ascii") for key in found.keys]),
     )
     return save_split_index(folder, split, table, shards, blocks)
 
 
-def _common_size(rows: Sequence[Row]) -> int | None:
+def _common_size(found: dict[str, _Found]) -> int | None:
     """Return the size that all images have and is square, else None."""
-    sizes = {row.pixels for row in rows}
+    sizes = {size for part in found.values() for size in part.pixels}
     width, height = next(iter(sizes))
     return width if len(sizes) == 1 and width == height else None
 
 
-def _common_format(rows: Sequence[Row]) -> str:
-    formats = {"jpg" if row.suffix == "jpeg" else row.suffix for row in rows}
+def _common_format(found: dict[str, _Found]) -> str:
+    suffixes = {suffix for part in found.values() for suffix in part.suffixes}
+    formats = {"jpg" if suffix == "jpeg" else suffix for suffix in suffixes}
     return formats.pop() if len(formats) == 1 else "mixed"

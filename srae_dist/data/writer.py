@@ -153,10 +153,10 @@ def _end(
     missing = sum(stamp_of(site.partial, job) is None for job in jobs)
     if missing or site.others_at_work():
         site.leave_finished()
-        still = (
-            f"other parts have {missing} of {len(jobs)} shards still to finish, and the last one"
-        )
-        others = still if missing else "another part is still at work, and"
+        others = "another part is still at work, and"
+        if missing:
+            left = f"{missing} of {len(jobs)} shards still to finish"
+            others = f"other parts have {left}, and the last one"
         tell(f"part {site.part} is done; {others} publishes {site.out}.")
         return None
     done = [finished(site.partial, job) for job in jobs]

@@ -148,6 +148,26 @@ def test_names_of_any_bytes(tmp_path: Path) -> None:
     assert isinstance(next(iter(source.reader.read(source.records))), Content)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes")
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    for path in (tmp_path / "pipe.png", tmp_path):
+        with pytest.raises(SampleError, match="not a file"):
+            sources.read_file(path)
+
+
+def test_stamps_tell_that_a_file_has_changed(tmp_path: Path) -> None:
+    for name in ("a/1.png", "b/1.png"):
+        put(tmp_path / name)
+    source = sources.from_root(tmp_path)
+    before = source.reader.stamp(source.records)
+    assert source.reader.stamp(source.records) == before
+    os.utime(tmp_path / "b/1.png", (1, 1))
+    later = source.reader.stamp(source.records)
+    (tmp_path / "b/1.png").unlink()
+    assert len({before, later, source.reader.stamp(source.records)}) == 3
+
+
 def test_labels_from_file_names(tmp_path: Path) -> None:
     for name in ("usps/3_a.png", "mnist/7_b.png"):
         put(tmp_path / name)
