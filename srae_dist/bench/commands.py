@@ -46,9 +46,9 @@ def data(
 ) -> None:
     """Time shards to batches: ours, the stock WebDataset pipeline, and the decoders alone."""
     from srae_dist.bench import data as bench
-    from srae_dist.core import atomic
     from srae_dist.runtime import console
 
+    _check(json)
     cases = _chosen(only)
     if images % bench.BATCH:
         raise UserError(f"--images {images} is not a multiple of {bench.BATCH}; choose one.")
@@ -60,8 +60,7 @@ def data(
     values = {"cases": {result.case.name: result.values for result in results}}
     head = results[0].values
     flat = {key: value for key, value in head.items() if not isinstance(value, dict)}
-    if json is not None:
-        atomic.write_json(json, {**flat, **values})
+    _save(json, {**flat, **values})
     _record("data", record, columns, rows, {**flat, **values}, REMARKS)
 
 
@@ -85,15 +84,14 @@ def shard(
 ) -> None:
     """Time image files to shards, 256 to 64 pixels: ours, and Pillow into webdataset's writer."""
     from srae_dist.bench import shard as bench
-    from srae_dist.core import atomic
     from srae_dist.runtime import console
 
+    _check(json)
     with console.progress(3 * (rounds + 1), "measurements") as advance:
         result = bench.run(rounds=rounds, count=images, folder=folder, advance=advance)
     columns, rows = bench.table(result)
     console.table(columns, rows, title=f"{bench.FROM} to {bench.TO} pixels, JPEG, one core")
-    if json is not None:
-        atomic.write_json(json, result.values)
+    _save(json, result.values)
     _record("shard", record, columns, rows, result.values, SHARD_REMARKS)
 
 
@@ -125,9 +123,9 @@ def order(
     import hashlib
 
     from srae_dist.bench.order import keys_of_batches
-    from srae_dist.core import atomic
     from srae_dist.runtime import console
 
+    _check(json)
     batches = keys_of_batches(
         shards,
         split=split,
@@ -141,8 +139,7 @@ def order(
         lanes=lanes,
         window=window,
     )
-    if json is not None:
-        atomic.write_json(json, batches)
+    _save(json, batches)
     digest = hashlib.sha256("\n".join(key for keys in batches for key in keys).encode())
     console.facts(
         f"{steps} global batches of {global_batch}, from step {start}",
@@ -152,6 +149,22 @@ def order(
             "sha256 of all keys": digest.hexdigest(),
         },
     )
+
+
+def _check(file: Path | None) -> None:
+    """Refuse a file that could not be written, before there is anything to lose."""
+    if file is not None and file.is_dir():
+        raise UserError(f"--json {file} is a folder; name a file.")
+
+
+def _save(file: Path | None, value: object) -> None:
+    from srae_dist.core import atomic
+
+    if file is not None:
+        try:
+            atomic.write_json(file, value)
+        except OSError as error:
+            raise UserError(f"--json {file} cannot be written: {error.strerror}.") from None
 
 
 def _chosen(only: list[str] | None) -> list[Case]:

@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Generator, Iterable, Iterator
 from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.context import BaseContext
@@ -125,7 +126,9 @@ def make_loader(
                 )
             )
             expected = ahead.following(expected)
-        with _signals_held_back():
+        with _signals_held_back(), warnings.catch_warnings():
+            # a rank that waits for its store may well have more workers than cores
+            warnings.filterwarnings("ignore", message="This DataLoader will create")
             answers = iter(loader)
         batches = _batches(expected, answers, substitutes, stack.pop_all())
     _open.add(batches)

@@ -16,6 +16,7 @@ from srae_dist.core.errors import SampleError, UserError
 from srae_dist.data.store import SCHEMES
 
 ATTEMPTS = 8  # failures in a row, without a byte of progress, that are one too many
+FIRST_ATTEMPTS = 6  # ... of a store that has not answered yet: its name may be wrong
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0  # seconds; doubled at each failure
 CONNECT_TIMEOUT, READ_TIMEOUT = 15, 60  # seconds without an answer, or a byte
 PIECE = 8 << 20  # bytes of a whole file asked for at a time
@@ -50,6 +51,7 @@ class RemoteStore:
         self._base = urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
         self._query = f"?{parts.query}" if parts.query and self._is_http else ""
         self._system: Any = None
+        self._answered = False
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_system": None}
@@ -119,7 +121,7 @@ class RemoteStore:
             except _Passing as error:
                 failures += 1
                 piece = max(SMALLEST, wanted // 4)
-                _pause(failures, error)
+                self._pause(failures, error)
             else:
                 data += part
                 failures, piece = 0, 2 * piece
@@ -139,7 +141,18 @@ class RemoteStore:
                 return bytes(get())
             except _Passing as error:
                 failures += 1
-                _pause(failures, error)
+                self._pause(failures, error)
+
+    def _pause(self, failures: int, error: Exception) -> None:
+        """Wait before the next attempt, or give up.
+
+        Raises:
+            SampleError: it failed too often.
+        """
+        if failures >= (ATTEMPTS if self._answered else FIRST_ATTEMPTS):
+            raise SampleError(f"{error}, {failures} times in a row")
+        longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (failures - 1))
+        time.sleep(longest * (0.5 + os.urandom(1)[0] / 512))  # so that ranks do not knock together
 
     def _get(self, file: str, offset: int, size: int) -> bytes:
         """Ask once for a part of a file.
@@ -154,6 +167,7 @@ class RemoteStore:
             data: bytes = self._system.cat_file(
                 f"{self._base}/{file}{self._query}", start=offset, end=offset + size
             )
+            self._answered = True
             return data
         except FileNotFoundError:
             raise
@@ -226,18 +240,6 @@ def _sorted(error: Exception) -> Exception:
     if isinstance(status, int) and 400 <= status < 500 and status not in _PASSING:
         return SampleError(f"the server answers {status}")
     return _Passing(reason if status is None else f"the server answers {status}")
-
-
-def _pause(failures: int, error: Exception) -> None:
-    """Wait before the next attempt, or give up.
-
-    Raises:
-        SampleError: it failed too often.
-    """
-    if failures >= ATTEMPTS:
-        raise SampleError(f"{error}, {ATTEMPTS} times in a row")
-    longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (failures - 1))
-    time.sleep(longest * (0.5 + os.urandom(1)[0] / 512))  # so that ranks do not knock together
 
 
 def _masked(url: str) -> str:

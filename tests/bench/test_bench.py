@@ -48,6 +48,8 @@ def test_wrong_numbers_are_refused(tmp_path: Path) -> None:
         run("data", "--only", "jpg 65")
     with pytest.raises(UserError, match="--images 300 is not a multiple of 256"):
         run("data", "--images", 300)
+    with pytest.raises(UserError, match=r"--json .* is a folder; name a file"):
+        run("shard", "--json", tmp_path)
     with pytest.raises(UserError, match="is not a folder"):
         run("shard", "--folder", tmp_path / "none")
 
