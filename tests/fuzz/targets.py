@@ -38,6 +38,8 @@ from tests.fuzz.mutations import mend_png, mend_tar, mutate, mutate_json
 OURS = (UserError, SampleError)
 SHARD = "train-000000.tar"
 
+_HELD = ((0, "jpg"), (8, "png"), (16, "webp"), (2, "jpg"))  # seeds in the shard, of SIDE pixels
+
 
 class Target(Protocol):
     """Something that reads what others wrote."""
@@ -105,9 +107,8 @@ class _Folder:
         self.path = self.root / SHARD
         rows = []
         with tarfile.open(self.path, "w", format=tarfile.USTAR_FORMAT) as tar:
-            for number in range(4):
-                key, data = f"k{number}", images_of.seeds()[number * 8]
-                suffix = ("jpg", "png", "webp", "jpg")[number]
+            for number, (place, suffix) in enumerate(_HELD):
+                key, data = f"k{number}", images_of.seeds()[place]
                 members = (
                     (suffix, data),
                     ("cls", b"%d" % (number % 2)),

@@ -20,10 +20,10 @@ from srae_dist.core.errors import SampleError, UserError
 from srae_dist.data.check.walk import split_name, walk
 from srae_dist.data.manifest import load_manifest
 from srae_dist.data.store import SCHEMES, LocalStore, open_store
-from tests.fuzz import images_of
+from tests.fuzz import images_of, targets
 from tests.fuzz.run import ROOT, Outcome, run
 
-COUNTS = {"images": 6000, "tar": 1600, "manifest": 1500, "index": 900, "urls": 1500}
+COUNTS = {"images": 7000, "tar": 1200, "manifest": 1500, "index": 700, "urls": 1500}
 SLOWEST = 8.0  # seconds an input may take, on a busy machine, too
 MOST_MEMORY = 200 << 20  # bytes that inputs of a few kB may add
 BOMBS_MEMORY = 900 << 20  # bytes: the largest image that is allowed, and copies of it
@@ -40,6 +40,13 @@ def test_only_our_own_errors_come_out(target: str, tmp_path: Path) -> None:
     assert found.inputs == COUNTS[target] and set(found.counts) == {"accepted", "refused"}
     assert found.slowest < SLOWEST, f"input {found.slowest_at} takes {found.slowest:.1f} s"
     assert found.growth < MOST_MEMORY, f"input {found.growth_at} takes {found.growth:,} bytes"
+
+
+def test_undamaged_folders_are_accepted(tmp_path: Path) -> None:
+    folder = targets.ManifestFile(tmp_path)
+    assert folder.read_all() and folder.feed(json.dumps(folder.manifest).encode())
+    assert targets.IndexFile(tmp_path).feed(folder.table)
+    assert targets.Tar(tmp_path).feed(folder.shard)
 
 
 def test_bombs_are_refused_or_small(tmp_path: Path) -> None:
