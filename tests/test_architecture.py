@@ -254,7 +254,9 @@ def test_only_the_console_prints() -> None:
 
 
 def test_commands_import_nothing_heavy_at_the_top() -> None:
-    top = [file for file in FILES if LAYERS[unit_of(file)] >= 5]
+    # what `bench` measures with is imported by its commands when they run
+    measuring = [file for file in FILES if unit_of(file) == "bench" and file.name != "commands.py"]
+    top = [file for file in FILES if LAYERS[unit_of(file)] >= 5 and file not in measuring]
     assert [
         f"{name_of(file)}: {name}"
         for file in top

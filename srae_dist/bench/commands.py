@@ -78,7 +78,7 @@ def shard(
         Path | None, typer.Option(metavar="DIR", help="Images to write (default: built-in faces).")
     ] = None,
     rounds: Annotated[int, typer.Option(min=7, help="Interleaved rounds.")] = 9,
-    images: Annotated[int, typer.Option(min=64, help="Images a round.")] = 512,
+    images: Annotated[int, typer.Option(min=64, help="Images a round.")] = 2048,
     json: Json = None,
     record: Record = None,
 ) -> None:

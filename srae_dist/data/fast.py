@@ -32,7 +32,7 @@ def decode_into(data: bytes, out: Pixels) -> bool:
     Returns whether that was done; if not, ``out`` holds anything.
     """
     try:
-        if data.startswith(_plain_head) or _is_plain_jpeg(data):
+        if data.startswith(_plain_head) or is_plain_jpeg(data):
             return bool(_decode_jpeg(data, "RGB", buffer=out).shape == out.shape)
         if data.startswith(_PNG):
             return _png_into(data, out)
@@ -83,7 +83,7 @@ def encode_jpeg(pixels: Pixels, quality: int) -> bytes:
     )
 
 
-def _is_plain_jpeg(data: bytes) -> bool:
+def is_plain_jpeg(data: bytes) -> bool:
     """Tell whether no segment before a JPEG's image says how to turn or to colour it."""
     global _plain_head
     place = 2 if data.startswith(b"\xff\xd8") else len(data)

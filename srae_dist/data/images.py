@@ -148,7 +148,8 @@ def _read_plain(data: bytes, size: int, *, shrink: bool) -> tuple[Pixels, tuple[
     pixels = fast.decode_plain(data, max_pixels=MAX_PIXELS, size=size, shrink=shrink)
     if pixels is None:
         return None
-    oriented = b"Exif" in data  # in a PNG or WEBP that would not have been plain
+    # a PNG or WEBP with EXIF would not have been plain
+    oriented = data.startswith(b"\xff\xd8") and not fast.is_plain_jpeg(data)
     if not (oriented or shrink):
         return pixels, (pixels.shape[1], pixels.shape[0])
     image = Image.open(io.BytesIO(data), formats=FORMATS)  # reads the header

@@ -10,6 +10,7 @@ from multiprocessing.synchronize import Lock
 from typing import Protocol
 
 from srae_dist.core.errors import UserError
+from srae_dist.core.memory import keep_freed_memory
 from srae_dist.data import processes
 from srae_dist.data.packing import Task, pack
 from srae_dist.data.plan import Job
@@ -91,6 +92,7 @@ def _begin(task: Task, board: _Board, lock: Lock, count: int) -> None:
     import torch
 
     processes.settle()
+    keep_freed_memory()
     torch.set_num_threads(1)
     with lock:
         board[count + 1] += 1
