@@ -408,6 +408,15 @@ def test_files_that_nobody_lists(root: Path) -> None:
     assert [one.shard for one in found(root).remarks] == ["other.tar"]
 
 
+def test_no_kind_of_problem_hides_another(tmp_path: Path) -> None:
+    build(tmp_path, {"train": [samples(*range(40))]})
+    with (tmp_path / FIRST).open("r+b") as file:
+        file.truncate(3072)
+    lines = list(report.problems_of(found(tmp_path), most=20))
+    assert len(lines) == 21 and sum("the tar file has not" in line for line in lines) == 17
+    assert lines[-1] == "and 22 missing_sample more; --json FILE lists them."
+
+
 def test_findings_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(findings, "KEPT", 3)
     one, two = findings.Findings(), findings.Findings()

@@ -3,6 +3,7 @@ however much is wrong."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -53,8 +54,9 @@ class Findings:
         return sum(self.counts.values())
 
     def __iter__(self) -> Iterator[Finding]:
-        for kept in self.first.values():
-            yield from kept
+        """Yield the first of each kind, then the second of each, and so on."""
+        for row in itertools.zip_longest(*self.first.values()):
+            yield from (one for one in row if one is not None)
 
 
 def printable(text: str) -> str:
