@@ -255,8 +255,8 @@ def run_units(
     world: World,
 ) -> None:
     """Translate units, and write down each that is complete; a signal ends it early."""
+    from srae_dist.core.machine import available_cores
     from srae_dist.runtime import console
-    from srae_dist.runtime.launch import available_cores
 
     def items() -> Iterator[Item]:
         for unit in units:

@@ -384,7 +384,7 @@ def loader_workers(wanted: int | None, world: World) -> int:
 
     Two cores or fewer get none: training needs them more than decoding does.
     """
-    from srae_dist.runtime.launch import available_cores
+    from srae_dist.core.machine import available_cores
 
     if wanted is not None:
         return wanted

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from srae_dist.core.errors import UserError
-from srae_dist.data import processes
+from srae_dist.core.machine import available_cores
 from srae_dist.data.workplace import Part
 
 WORTH_A_PROCESS = 1000  # images
@@ -87,7 +87,7 @@ def process_count(given: int | None, environment: Mapping[str, str], *, images: 
 
     A process takes a while to begin, so that few images need few.
     """
-    share = processes.cores() // max(1, _number(environment, "LOCAL_WORLD_SIZE"))
+    share = available_cores() // max(1, _number(environment, "LOCAL_WORLD_SIZE"))
     return given or max(1, min(share, images // WORTH_A_PROCESS))
 
 

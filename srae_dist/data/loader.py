@@ -10,15 +10,8 @@ from __future__ import annotations
 import atexit
 import contextlib
 import itertools
-import os
-import signal
-import sys
-import threading
 import warnings
 from collections.abc import Generator, Iterable, Iterator
-from multiprocessing import get_context, parent_process, resource_tracker
-from multiprocessing.context import BaseContext
-from multiprocessing.process import BaseProcess
 from typing import Any
 from weakref import WeakSet
 
@@ -30,6 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 from srae_dist.core.errors import UserError
 from srae_dist.core.memory import keep_freed_memory
 from srae_dist.core.types import BadSample, Batch
+from srae_dist.data import processes
 from srae_dist.data.manifest import Index
 from srae_dist.data.opened import OpenSplit
 from srae_dist.data.order import Balance, Integers, Order, check_ranks
@@ -107,7 +101,7 @@ def make_loader(
         collate_fn=_as_it_is,
         pin_memory=pin,
         worker_init_fn=_prepare_worker,
-        multiprocessing_context=_context() if workers else None,
+        multiprocessing_context=processes.context([__name__]) if workers else None,
         generator=torch.Generator(),  # else it would draw a seed from the global one
     )
     substitutes = Substitutes(reader, opened.index, seed=order.seed) if substitute else None
@@ -126,7 +120,7 @@ def make_loader(
                 )
             )
             expected = ahead.following(expected)
-        with _signals_held_back(), warnings.catch_warnings():
+        with processes.signals_held_back(), warnings.catch_warnings():
             # a rank that waits for its store may well have more workers than cores
             warnings.filterwarnings("ignore", message="This DataLoader will create")
             answers = iter(loader)
@@ -205,48 +199,7 @@ def _as_it_is(item: Any) -> Any:
     return item
 
 
-def _context() -> BaseContext:
-    """Choose how workers start: never by forking a process that has threads or a GPU.
-
-    A fork server imports torch once and forks itself in milliseconds; elsewhere than on Linux
-    system libraries make that unsafe, so every worker is a new Python (some seconds).
-    """
-    if sys.platform != "linux":
-        return get_context("spawn")
-    context = get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    return context
-
-
-@contextlib.contextmanager
-def _signals_held_back() -> Iterator[None]:
-    """Have processes born inside block SIGINT and SIGTERM until ``_prepare_worker``."""
-    if sys.platform == "win32":
-        yield
-        return
-    resource_tracker.ensure_running()  # starting it later would let the signals in again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 def _prepare_worker(worker: int) -> None:
-    """Leave it to the main process what Ctrl-C and SIGTERM mean, but die with it.
-
-    Terminals and launchers signal whole process groups, and the main process needs its workers
-    until the step is finished.
-    """
-    if parent := parent_process():
-        threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
+    """Begin a worker: the main process needs it until the step is finished."""
     keep_freed_memory()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform != "win32":
-        signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE))
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
-
-
-def _die_with(parent: BaseProcess) -> None:
-    parent.join()  # torch watches the system's parent only, and that is the fork server
-    os._exit(1)
+    processes.settle(GRACE)

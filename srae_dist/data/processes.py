@@ -42,24 +42,17 @@ def signals_held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def settle() -> None:
+def settle(grace: int = _MOMENT) -> None:
     """Leave Ctrl-C and SIGTERM, which reach whole process groups, to the parent; die with it.
 
-    After SIGTERM the parent has a moment to say what is to be done.
+    After SIGTERM the parent has ``grace`` seconds to say what is to be done.
     """
     if parent := parent_process():
         threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform != "win32":
-        signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_MOMENT))
+        signal.signal(signal.SIGTERM, lambda *_: signal.alarm(grace))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
-
-
-def cores() -> int:
-    """Return the number of cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _die_with(parent: BaseProcess) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from srae_dist.core.errors import UserError
+from srae_dist.core.machine import available_cores
 
 if TYPE_CHECKING:
     import torch
@@ -100,13 +101,6 @@ def join_world(threads: int | None = None) -> World:
         threads=threads,
         launched=_is_launcher(parent),
     )
-
-
-def available_cores() -> int:
-    """Cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def choose_precision(wanted: str, device: torch.device) -> str:

@@ -62,7 +62,7 @@ def test_ranks_are_parts() -> None:
 
 
 def test_processes_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arguments.processes, "cores", lambda: 6)
+    monkeypatch.setattr(arguments, "available_cores", lambda: 6)
     launched = {"LOCAL_WORLD_SIZE": "4"}
     assert arguments.process_count(None, {}, images=1_000_000) == 6
     assert arguments.process_count(None, {}, images=3500) == 3  # few images need few

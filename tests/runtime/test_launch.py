@@ -130,11 +130,6 @@ def test_only_the_first_rank_is_main() -> None:
     assert not world(rank=1, size=2).is_main
 
 
-def test_cores_are_those_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launch.os, "sched_getaffinity", lambda pid: {3, 5}, raising=False)
-    assert launch.available_cores() == 2
-
-
 def test_ranks_that_stand_alone_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """The launcher set WORLD_SIZE, and accelerate made a world of one."""
     import accelerate
