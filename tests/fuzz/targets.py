@@ -19,7 +19,6 @@ from srae_dist.core.errors import SampleError, UserError
 from srae_dist.core.randomness import generator
 from srae_dist.data import check, images, plain, reader, store
 from srae_dist.data.check.shard import Job, check_shard
-from srae_dist.data.check.walk import walk
 from srae_dist.data.digests import digests_of_file
 from srae_dist.data.local import LocalShards
 from srae_dist.data.manifest import (
@@ -31,6 +30,7 @@ from srae_dist.data.manifest import (
     load_tables,
     save_index,
 )
+from srae_dist.data.walk import walk
 from tests.fuzz import images_of
 from tests.fuzz.images_of import SIDE
 from tests.fuzz.mutations import mend_png, mend_tar, mutate, mutate_json

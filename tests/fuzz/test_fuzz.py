@@ -17,9 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from srae_dist.core.errors import SampleError, UserError
-from srae_dist.data.check.walk import split_name, walk
 from srae_dist.data.manifest import load_manifest
 from srae_dist.data.store import SCHEMES, LocalStore, open_store
+from srae_dist.data.walk import split_name, walk
 from tests.fuzz import images_of, targets
 from tests.fuzz.run import ROOT, Outcome, run
 

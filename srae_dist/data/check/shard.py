@@ -29,10 +29,10 @@ from srae_dist.data.check.samples import (
     parse_domain,
     sixteen,
 )
-from srae_dist.data.check.walk import Kind, Member, TarDamage, is_safe, split_name, walk
 from srae_dist.data.digests import BlockDigests
 from srae_dist.data.manifest import BLOCK, Digests, Index, Shard
 from srae_dist.data.tar import UNIT
+from srae_dist.data.walk import Kind, Member, TarDamage, is_safe, split_name, walk
 
 _LARGEST_JSON = 1 << 20  # bytes
 _LARGEST_CLS = 64
