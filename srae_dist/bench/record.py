@@ -14,7 +14,10 @@ from typing import Any
 from srae_dist import __version__
 from srae_dist.core import atomic
 
-PACKAGES = ("torch", "torchvision", "webdataset", "numpy", "pillow", "simplejpeg", "imagecodecs")
+PACKAGES = (
+    *("torch", "torchvision", "webdataset", "numpy", "pillow"),
+    *("simplejpeg", "imagecodecs", "opencv-python-headless"),
+)
 
 
 def machine() -> dict[str, str]:

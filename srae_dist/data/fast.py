@@ -9,13 +9,19 @@ equal either way.
 from __future__ import annotations
 
 import struct
+import threading
 
 import imagecodecs
+import numpy as np
 import simplejpeg
+from numpy.typing import NDArray
 
 from srae_dist.data.resize import Pixels, empty_pixels
 
 _SOS, _APP1, _APP14 = 0xDA, 0xE1, 0xEE  # image data; EXIF; Adobe's words on colours, as CMYK has
+
+_KEPT = 1 << 25  # bytes of an image whose memory is kept for the next one
+_scratch = threading.local()
 
 _decode_jpeg = simplejpeg.decode_jpeg  # looked up once, not for every image
 _plain_head = b"-"  # what the last plain JPEG had before its image
@@ -46,6 +52,7 @@ def decode_plain(
 ) -> Pixels | None:
     """Decode a plain image of any size up to ``max_pixels``; EXIF is not looked at.
 
+    The pixels lie where this thread's next call will put its own.
     ``size``: what the image will be resized to. Where that is at most half of it, a JPEG's colours
     are spread to its pixels without smoothing; the resizing smoothes them. (The library's other
     shortcut, its faster cosine transform, darkens by a level, and is not taken.) With ``shrink`` a
@@ -64,13 +71,13 @@ def decode_plain(
                 fastupsample=rough,
                 min_height=least,
                 min_width=least,
-                buffer=empty_pixels(height, width, 3),
+                buffer=_scratch_pixels(height, width),
             )
             return pixels
         own = _png_size(data) if data.startswith(_PNG) else _webp_size(data)
         if own is None or own[0] * own[1] > max_pixels:
             return None
-        out = empty_pixels(own[1], own[0], 3)
+        out = _scratch_pixels(own[1], own[0])
         return out if decode_into(data, out) else None
     except (ValueError, RuntimeError, struct.error):
         return None
@@ -81,6 +88,17 @@ def encode_jpeg(pixels: Pixels, quality: int) -> bytes:
     return bytes(
         simplejpeg.encode_jpeg(pixels, quality=quality, colorspace="RGB", colorsubsampling="444")
     )
+
+
+def _scratch_pixels(height: int, width: int) -> Pixels:
+    """Return this thread's memory for one image, warm from the last one."""
+    size = height * width * 3
+    if size > _KEPT:
+        return empty_pixels(height, width, 3)
+    memory: NDArray[np.uint8] | None = getattr(_scratch, "memory", None)
+    if memory is None or len(memory) < size:
+        memory = _scratch.memory = empty_pixels(max(size, 1 << 18))
+    return memory[:size].reshape(height, width, 3)
 
 
 def is_plain_jpeg(data: bytes) -> bool:

@@ -118,7 +118,8 @@ def read_square(data: bytes, size: int, *, shrink: bool = False) -> tuple[Pixels
     else:
         pixels = np.asarray(decode(data))
         own = (pixels.shape[1], pixels.shape[0])
-    return resize_square(pixels, size), own
+    square = resize_square(pixels, size)
+    return (square.copy() if square.base is not None else square), own
 
 
 def encode(pixels: Pixels, *, format: str = "jpg", quality: int = 95) -> bytes:

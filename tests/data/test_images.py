@@ -287,6 +287,23 @@ def test_reading_a_square_tells_the_upright_size_of_the_original() -> None:
                 assert off.mean() < (12 if shrink else 1.5)
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_squares_that_were_read_do_not_change_when_others_are_read(kind: str) -> None:
+    for side in (64, 100, 128):  # as they are; resized; halved
+        first = images.read_square(file_of(photo(side, side), kind), 64)[0]
+        kept = first.copy()
+        images.read_square(file_of(Image.new("RGB", (200, 200), BLUE), kind), 64)
+        assert (first == kept).all()
+
+
+def test_halving_and_bicubic_stay_near_a_careful_filter() -> None:
+    for side in (300, 256, 200, 100, 70):
+        image = photo(side, side)
+        careful = np.asarray(image.resize((64, 64), Image.Resampling.LANCZOS)).astype(float)
+        error = np.mean((resize_square(np.array(image), 64) - careful) ** 2)
+        assert 10 * np.log10(255**2 / error) > 35  # dB
+
+
 def test_rough_and_shrinking_decoding_keep_the_picture() -> None:
     data = file_of(photo(512, 512), "JPEG", quality=95)
     careful = resize_square(np.asarray(images.decode(data)), 64)
