@@ -1,15 +1,19 @@
-"""File servers on loopback for tests: HTTP with ranges and faults by plan, and S3 by moto."""
+"""File servers on loopback for tests: HTTP with ranges and faults by plan, and raw answers."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import re
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+os.environ["NO_PROXY"] = "127.0.0.1"  # whatever proxy the environment names
 
 Fault = str | int | None  # "cut" or "cut N": break off after N bytes; "whole"; "flip"; or a status
 
@@ -23,6 +27,7 @@ class Server:
     sent: int = 0  # bytes of bodies
     delay: float = 0.0  # seconds before an answer
     fault: Callable[[int, str], Fault] = lambda number, path: None
+    bodies: dict[str, bytes] = field(default_factory=dict)  # answers that are no files, by path
 
     def count(self, suffix: str) -> int:
         """How often files of a suffix were asked for."""
@@ -35,6 +40,7 @@ def http_server(root: Path) -> Iterator[Server]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def log_message(self, format: str, *args: object) -> None:
             pass
@@ -50,6 +56,9 @@ def http_server(root: Path) -> Iterator[Server]:
                 time.sleep(server.delay)
             fault = server.fault(number, self.path)
             file = root / self.path.partition("?")[0].lstrip("/")
+            if (body := server.bodies.get(self.path.partition("?")[0])) is not None:
+                self._send(body, "json")
+                return
             if isinstance(fault, int) or not file.is_file():
                 self.send_response(fault if isinstance(fault, int) else 404)
                 self.send_header("Content-Length", "0")
@@ -71,6 +80,8 @@ def http_server(root: Path) -> Iterator[Server]:
                 data = data[begin:end]
             else:
                 self.send_response(200)
+            if fault == "json":
+                self.send_header("Content-Type", "application/json")
             self.send_header("Accept-Ranges", "bytes")
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
@@ -79,7 +90,11 @@ def http_server(root: Path) -> Iterator[Server]:
             if fault.startswith("cut"):
                 data = data[: int(fault[3:] or len(data) // 2)]
             if self.command == "GET":
-                self.wfile.write(data)
+                try:
+                    self.wfile.write(data)
+                except ConnectionError:  # nobody listens any more
+                    self.close_connection = True
+                    return
                 with lock:
                     server.sent += len(data)
             if fault.startswith("cut"):
@@ -89,7 +104,7 @@ def http_server(root: Path) -> Iterator[Server]:
     listener = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     listener.daemon_threads = True
     server = Server(f"http://127.0.0.1:{listener.server_address[1]}")
-    thread = threading.Thread(target=listener.serve_forever, daemon=True)
+    thread = threading.Thread(target=listener.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
         yield server
@@ -97,3 +112,26 @@ def http_server(root: Path) -> Iterator[Server]:
         listener.shutdown()
         listener.server_close()
         thread.join()
+
+
+@contextlib.contextmanager
+def raw_server(answer: Callable[[socket.socket, int], object]) -> Iterator[str]:
+    """Yield the URL of a server that answers by a function of connection and first byte."""
+
+    def serve(connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            found = re.search(rb"bytes=(\d+)-", connection.recv(1 << 16))
+            answer(connection, int(found[1]) if found else 0)
+
+    def listen() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=serve, args=listener.accept()[:1], daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=listen, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with contextlib.suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)  # wakes accept
+    thread.join()

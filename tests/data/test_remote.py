@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import pickle
-from collections.abc import Iterator
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import fsspec
 import pytest
-from servers import Server, http_server
+from servers import Server, http_server, raw_server
 from tiny_shards import Tiny, write_shards
 
 from srae_dist.core.errors import SampleError, UserError
-from srae_dist.data import remote
+from srae_dist.data import remote, transport
 from srae_dist.data.manifest import load_index, load_manifest
 from srae_dist.data.remote import RemoteStore, open_remote
 from srae_dist.data.store import LocalStore, open_store
@@ -61,8 +66,10 @@ def test_a_server_that_always_cuts_is_read_to_the_end_without_starting_again(
 ) -> None:
     monkeypatch.setattr(remote, "SMALLEST", 1 << 14)
     server.fault = lambda number, path: "cut 70000"
-    assert open_remote(server.url).read_range("data.tar", 0, len(DATA)) == DATA
-    assert server.sent < 4 * len(DATA)
+    store = open_remote(server.url)
+    assert store.read_range("data.tar", 0, len(DATA)) == DATA
+    assert store.read("data.tar", limit=len(DATA)) == DATA
+    assert server.sent <= 2 * len(DATA)  # not a byte twice
 
 
 def test_a_server_that_never_answers_well_is_given_up(server: Server) -> None:
@@ -109,6 +116,64 @@ def test_a_server_without_ranges_is_told_so(server: Server) -> None:
     assert store.read("data.tar", limit=1 << 20) == DATA  # small files can be had whole
 
 
+def test_a_server_without_ranges_is_not_read_in_vain(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "served" / "large.tar").write_bytes(bytes(64 << 20))
+    server.fault = lambda number, path: "whole"
+    store = open_remote(server.url)
+    for offset in (0, 4096):
+        with pytest.raises(SampleError, match="does not serve parts of files"):
+            store.read_range("large.tar", offset, 10)
+    assert server.sent == 0  # no body was sent to its end
+    monkeypatch.setattr(remote, "PIECE", len(DATA))
+    assert store.read("data.tar", limit=4 * len(DATA)) == DATA  # once, though a whole piece long
+    with pytest.raises(UserError, match=r"large.tar is larger than 1,000 bytes"):
+        store.read("large.tar", limit=1000)
+
+
+HEAD = b"HTTP/1.1 206 Partial Content\r\nConnection: close\r\n"
+
+
+@pytest.mark.parametrize(
+    "answer, said",
+    [
+        (HEAD + b"Content-Range: bytes 500-509/1000\r\n\r\n0123456789", "another part"),
+        (HEAD + b"Content-Range: bytes 0-99/1000\r\n\r\n" + bytes(100), "another part"),
+        (HEAD + b"\r\n0123456789", "another part"),
+        (HEAD + b"Content-Range: bytes 0-9/10\r\n\r\n", "cut, 6 times"),
+        (b"\0\xff what\r\n\r\n", "cut, 6 times"),
+        (b"HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\n\r\n", "none that can be asked"),
+        (b"HTTP/1.1 302 Found\r\nLocation: /again\r\n\r\n", "none that can be asked"),
+    ],
+)
+def test_answers_that_make_no_sense(
+    monkeypatch: pytest.MonkeyPatch, answer: bytes, said: str
+) -> None:
+    monkeypatch.setattr(remote, "FIRST_PAUSE", 0.001)
+    answers = raw_server(lambda connection, begin: connection.sendall(answer))
+    with answers as url, pytest.raises(SampleError, match=said):
+        open_remote(url).read_range("data.tar", 0, 10)
+
+
+def test_a_server_that_trickles_does_not_hold_a_request_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def trickle(connection: socket.socket, begin: int) -> None:
+        part = f"bytes {begin}-999999/1000000"
+        connection.sendall(HEAD + f"Content-Range: {part}\r\n\r\n".encode())
+        for _ in range(1000):
+            connection.sendall(b"x")
+            time.sleep(0.01)
+
+    monkeypatch.setattr(remote, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(remote, "FIRST_ATTEMPTS", 2)
+    monkeypatch.setattr(remote, "SMALLEST", 1_000_000)  # the server knows nothing less
+    monkeypatch.setattr(transport, "REQUEST_TIMEOUT", 0.1)
+    with raw_server(trickle) as url, pytest.raises(SampleError, match="takes too long"):
+        open_remote(url).read_range("data.tar", 0, 1_000_000)
+
+
 def test_a_closed_port_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "FIRST_PAUSE", 0.001)
     with pytest.raises(UserError, match=r"http://127.0.0.1:9/shards/manifest.json cannot be read"):
@@ -125,6 +190,10 @@ def test_secrets_are_never_said(server: Server) -> None:
     with pytest.raises(SampleError) as error:
         store.read_range("data.tar", 0, 2)
     said.append(str(error.value))
+    server.fault = lambda number, path: 404
+    with pytest.raises(FileNotFoundError) as missing:
+        store.read("data.tar", limit=10)
+    said.append(str(missing.value))
     assert not any("pass123" in text or "sig456" in text for text in said)
 
 
@@ -148,6 +217,34 @@ def test_secrets_are_never_said(server: Server) -> None:
 def test_unknown_places_are_refused_before_anything_is_opened(location: str) -> None:
     with pytest.raises(UserError, match=r"is no place for shards|names no host or bucket"):
         open_store(location)
+
+
+@pytest.mark.parametrize("url", ["s3://key:pass123@bucket/x", "gs://bucket/x?token=pass123"])
+def test_secrets_that_a_scheme_does_not_take_are_refused_unsaid(url: str) -> None:
+    with pytest.raises(UserError, match="password or query") as error:
+        open_remote(url)
+    assert "pass123" not in str(error.value)
+
+
+@pytest.mark.parametrize("url", ["http://[bad/x", "http://h:99999/x", "https:///x", "s3:bucket"])
+def test_urls_that_are_none_are_refused(url: str) -> None:
+    with pytest.raises(UserError, match="names no host or bucket"):
+        open_remote(url)
+
+
+def test_an_address_of_version_6_is_no_chain() -> None:
+    assert open_remote("http://[::1]:8000/x/").where("f") == "http://[::1]:8000/x/f"
+
+
+@pytest.mark.parametrize("scheme, package", [("s3", "s3fs"), ("gs", "gcsfs")])
+def test_a_missing_package_is_named(
+    monkeypatch: pytest.MonkeyPatch, scheme: str, package: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    loaded = sys.modules["fsspec.registry"]._registry
+    monkeypatch.delitem(loaded, scheme, raising=False)
+    with pytest.raises(UserError, match=rf"{package}; run `pip install 'srae-dist\[{scheme}\]'`"):
+        open_remote(f"{scheme}://bucket/x").has("manifest.json")
 
 
 @pytest.mark.parametrize("path", ["shards/data", "/shards", "./a:b", "C:\\shards", "C:/shards"])
@@ -181,6 +278,83 @@ def test_s3_through_the_usual_environment(tmp_path: Path, monkeypatch: pytest.Mo
             load_manifest(open_store("s3://bucket/elsewhere"))
     finally:
         server.stop()
+
+
+@pytest.fixture
+def bucket(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], RemoteStore]:
+    """Our file server in place of S3: it knows enough to be read from, and fails by plan."""
+    pytest.importorskip("s3fs")
+    (tmp_path / "served" / "bucket").mkdir()
+    (tmp_path / "served" / "bucket" / "data.tar").write_bytes(DATA)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    return lambda: open_remote("s3://bucket")
+
+
+@pytest.mark.parametrize("fault", [500, 503, "cut"])
+def test_what_fails_for_a_moment_in_s3_is_tried_again(
+    server: Server, bucket: Callable[[], RemoteStore], fault: str | int
+) -> None:
+    server.fault = lambda number, path: fault if number % 3 else None
+    assert bucket().read_range("data.tar", 0, len(DATA)) == DATA
+
+
+def test_s3_that_cuts_every_answer_is_read_in_small_pieces(
+    server: Server, bucket: Callable[[], RemoteStore]
+) -> None:
+    server.fault = lambda number, path: "cut 100000"
+    assert bucket().read_range("data.tar", 0, len(DATA)) == DATA
+
+
+def test_s3_is_asked_once_an_attempt_and_once_for_good(
+    server: Server, bucket: Callable[[], RemoteStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.fault = lambda number, path: 503
+    with pytest.raises(SampleError, match=r"answers 503 .*6 times in a row"):
+        bucket().read_range("data.tar", 0, 10)
+    assert len(server.requests) == remote.FIRST_ATTEMPTS
+    server.fault = lambda number, path: 403
+    with pytest.raises(SampleError, match="answers 403"):
+        bucket().read_range("data.tar", 0, 10)
+    assert len(server.requests) == remote.FIRST_ATTEMPTS + 1
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+    with pytest.raises(UserError, match="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY") as error:
+        bucket().has("data.tar")
+    assert "FSSPEC_S3" in str(error.value)
+    server.fault = lambda number, path: None
+    monkeypatch.setitem(fsspec.config.conf, "s3", {"anon": True})  # as FSSPEC_S3 sets it
+    assert bucket().read_range("data.tar", 0, 10) == DATA[:10]
+
+
+def test_a_hub_is_asked_for_no_more_than_is_wanted(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("huggingface_hub")
+    served = tmp_path / "served"
+    about = {"api/datasets/me/set": {"id": "me/set", "sha": "0" * 40, "private": False}}
+    listed = {"type": "file", "path": "x/data.tar", "size": len(DATA), "oid": "0" * 40}
+    about["api/datasets/me/set/tree/main/x"] = [listed]
+    server.bodies = {f"/{path}": json.dumps(value).encode() for path, value in about.items()}
+    (served / "datasets/me/set/resolve/main/x").mkdir(parents=True)
+    (served / "datasets/me/set/resolve/main/x/data.tar").write_bytes(DATA)
+    monkeypatch.setitem(fsspec.config.conf, "hf", {"endpoint": server.url})
+    store = open_remote("hf://datasets/me/set/x")
+    before = server.sent
+    assert store.read_range("data.tar", 1000, 5000) == DATA[1000:6000]
+    assert server.sent - before < 5000 + 1000  # the part, and what the hub says of itself
+    assert not store.has("other.tar")
+    server.fault = lambda number, path: 403
+    asked = len(server.requests)
+    with pytest.raises(SampleError, match="answers 403"):
+        store.read_range("data.tar", 0, 10)
+    assert len(server.requests) == asked + 1
 
 
 def upload(tiny: Tiny, bucket: str, prefix: str) -> None:
