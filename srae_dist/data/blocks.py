@@ -30,7 +30,7 @@ PATIENCE = 60.0  # seconds that another process is given to fetch what this one 
 FORGET = 30.0  # seconds after which a block that could not be had is asked for again
 
 _TOUCH = 30.0  # seconds; a use younger than that need not be noted again
-_SWEEP = 32  # blocks written between two looks at the folder's size
+_SWEEP = 32  # blocks, or that part of the limit, written between two looks at the folder's size
 _OPEN_FILES = 4096  # at most, and what the system allows
 
 
@@ -42,7 +42,12 @@ def default_cache_folder() -> Path:
     """
     name = str(os.getuid()) if hasattr(os, "getuid") else getpass.getuser()
     folder = Path(tempfile.gettempdir(), f"srae_dist-{name}")
-    folder.mkdir(mode=0o700, exist_ok=True)
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:  # a file or a dangling link there is one, too
+        raise UserError(
+            f"{folder} cannot be made ({error.strerror}), so it is no cache; set data.cache_dir."
+        ) from None
     if hasattr(os, "getuid"):
         status = folder.lstat()
         if folder.is_symlink() or status.st_uid != os.getuid() or status.st_mode & 0o022:
@@ -61,7 +66,12 @@ class BlockCache:
 
     def __init__(self, folder: Path, *, limit: int) -> None:
         self.folder, self.limit = folder, limit
-        self._written = 0
+        self._unswept = self._period  # bytes written; the first block looks at what is there
+
+    @property
+    def _period(self) -> int:
+        """Bytes between two looks: looking at all files takes as long as fetching many blocks."""
+        return max(_SWEEP * BLOCK, self.limit // _SWEEP)
 
     def path(self, digest: str) -> Path:
         """Return where a block is, or would be."""
@@ -115,8 +125,10 @@ class BlockCache:
         finally:
             if not moved:  # else the name may be another's claim by now
                 partial.unlink(missing_ok=True)
-        self._written += 1
-        if self._written % _SWEEP == 0:
+        with contextlib.suppress(OSError):  # another process may have swept it away
+            self._unswept += path.stat().st_size
+        if self._unswept >= self._period:
+            self._unswept = 0
             self.sweep()
 
     def sweep(self) -> None:
@@ -163,6 +175,8 @@ class BlockCache:
         try:
             yield
         except OSError as error:
+            if error.errno is None:  # a store's word for a missing file, not the system's
+                raise
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             what = "is full" if full else f"cannot be used ({error.strerror or error})"
             raise UserError(
@@ -189,10 +203,12 @@ class RemoteShards:
     def _prepare(self) -> None:
         self._open: dict[int, int] = {}  # block -> descriptor
         self._failed: dict[int, tuple[float, str]] = {}
-        self._most = _raise_file_limit() // 2
+        self._proved = set[int]()  # blocks whose bytes this process has seen to be right
+        # what the cache deletes takes room as long as it is open here
+        self._most = min(_raise_file_limit() // 2, max(16, self.cache.limit // BLOCK // 4))
 
     def __getstate__(self) -> dict[str, Any]:
-        own = ("_open", "_failed", "_most")
+        own = ("_open", "_failed", "_proved", "_most")
         return {key: value for key, value in self.__dict__.items() if key not in own}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -216,10 +232,14 @@ class RemoteShards:
         descriptor = self._open.get(block)
         if descriptor is None:
             descriptor = self._open_block(shard, block)
-        data = os.pread(descriptor, size, begin)
+        try:
+            data = os.pread(descriptor, size, begin)
+        except OSError as error:
+            raise SampleError(f"{self.cache.folder}: {error.strerror or error}") from None
         if len(data) < size:
-            at = offset + len(data)
-            data += self.read(shard, at, size - len(data)) if at % BLOCK == 0 else b""
+            if (at := offset + len(data)) % BLOCK:
+                raise SampleError(f"somebody shortened its file in {self.cache.folder}")
+            data += self.read(shard, at, size - len(data))
         return data
 
     def fetch(self, block: int) -> None:
@@ -239,12 +259,14 @@ class RemoteShards:
             if file is not None:
                 try:
                     file.write_bytes(self._download(block, digest))
+                    self._proved.add(block)
                 except SampleError as error:
                     self._failed[block] = (time.monotonic(), str(error))
                     raise
 
     def close(self) -> None:
-        """Close all files; reading opens them again."""
+        """Close all files; reading opens them again, and looks at them again."""
+        self._proved.clear()
         while self._open:
             os.close(self._open.popitem()[1])
 
@@ -267,7 +289,7 @@ class RemoteShards:
         digest = self._digest(block)
         for _ in range(3):  # between two steps the cache may be swept
             self.fetch(block)
-            if (descriptor := self._checked(digest)) is not None:
+            if (descriptor := self._checked(block, digest)) is not None:
                 if len(self._open) >= self._most:
                     os.close(self._open.pop(next(iter(self._open))))
                 self._open[block] = descriptor
@@ -276,14 +298,17 @@ class RemoteShards:
             f"the cache {self.cache.folder} loses blocks at once; raise data.cache_gb"
         )
 
-    def _checked(self, digest: str) -> int | None:
+    def _checked(self, block: int, digest: str) -> int | None:
         """Open a block of the cache if it is there and right; a wrong one is deleted."""
         path = self.cache.path(digest)
         try:
             descriptor = os.open(path, os.O_RDONLY)
         except OSError:
             return None
+        if block in self._proved:
+            return descriptor
         if hashlib.sha256(os.pread(descriptor, BLOCK, 0)).hexdigest() == digest:
+            self._proved.add(block)
             return descriptor
         os.close(descriptor)
         path.unlink(missing_ok=True)
