@@ -93,7 +93,7 @@ def make_loader(
     requests = _requests(order, opened.index, steps, micro_batch, mine)
     asked, expected = itertools.tee(requests)
     reader = opened.reader()
-    loader: DataLoader[Answer] = DataLoader(
+    loader: DataLoader[Answer | UserError] = DataLoader(
         _Pixels(reader),
         batch_size=None,
         sampler=(rows for rows, _ in asked),
@@ -146,14 +146,17 @@ def _requests(
             yield take(index, order.batch(step, part)), order.slots(step, part)
 
 
-class _Pixels(Dataset[Answer]):
+class _Pixels(Dataset[Answer | UserError]):
     """What a worker serves: rows in; pixels, and what was wrong, out."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
-    def __getitem__(self, rows: Index) -> Answer:
-        pixels, failures = self._reader.try_read(rows)
+    def __getitem__(self, rows: Index) -> Answer | UserError:
+        try:
+            pixels, failures = self._reader.try_read(rows)
+        except UserError as error:  # raised by the main process: torch would add a traceback to it
+            return error
         return torch.from_numpy(pixels), failures
 
 
@@ -168,13 +171,16 @@ class BadSampleError(UserError):
 
 def _batches(
     requests: Iterable[Request],
-    answers: Iterable[Answer],
+    answers: Iterable[Answer | UserError],
     substitutes: Substitutes | None,
     resources: contextlib.ExitStack,
 ) -> Generator[Batch, None, None]:
     """Put each answer together with its request; pixels alone travel between processes."""
     try:
-        for (rows, slots), (images, failures) in zip(requests, answers, strict=True):
+        for (rows, slots), answer in zip(requests, answers, strict=True):
+            if isinstance(answer, UserError):
+                raise answer
+            images, failures = answer
             keys = [key.decode("ascii") for key in rows.keys.tolist()]
             bad: list[BadSample] = []
             if failures:

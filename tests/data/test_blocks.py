@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import time
@@ -216,6 +217,63 @@ def test_a_cache_that_cannot_be_written_names_the_key(served, tmp_path):
         opened(server, tmp_path / "file").shards.read(0, 0, 10)
 
 
+def test_a_missing_index_is_no_fault_of_the_cache(served, tmp_path):
+    _, server = served
+    server.fault = lambda number, path: 404 if "index" in path else None
+    with pytest.raises(UserError, match=r"train.index.safetensors is missing") as error:
+        open_split(f"{server.url}/?token=sig456", "train", cache_dir=tmp_path / "cache")
+    assert "sig456" not in str(error.value)
+
+
+def test_blocks_that_were_deleted_are_let_go(served, tmp_path):
+    tiny, server = served
+    shards = opened(server, tmp_path / "cache", cache_gb=SMALL / 1e9).shards
+    for number, shard in enumerate(tiny.split.shards):
+        for offset in range(0, shard.bytes, SMALL):
+            shards.read(number, offset, 10)
+    for file in (tmp_path / "cache").rglob("*"):
+        if file.is_file():
+            file.unlink()
+    links = [str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    assert sum(str(tmp_path) in link for link in links) == 16 < sum(tiny.split.block_counts())
+
+
+def test_a_block_shortened_while_it_is_open_is_a_bad_sample(served, tmp_path):
+    _, server = served
+    shards = opened(server, tmp_path / "cache").shards
+    shards.read(0, 0, 10)
+    for file in (tmp_path / "cache").rglob("*"):
+        if file.is_file():
+            os.truncate(file, 100)
+    with pytest.raises(SampleError, match="shortened"):
+        shards.read(0, 90, 20)
+
+
+def test_the_folder_is_looked_at_once_in_a_while(tmp_path, monkeypatch):
+    looks = []
+    monkeypatch.setattr(BlockCache, "sweep", lambda self: looks.append(self))
+    cache = BlockCache(tmp_path, limit=100 * blocks._SWEEP)  # a look every 100 bytes
+    monkeypatch.setattr(blocks, "BLOCK", 1)
+    for number in range(30):
+        data = bytes([number]) * 10
+        with cache.claim(hashlib.sha256(data).hexdigest()) as file:
+            file.write_bytes(data)
+    assert len(looks) == 3  # at the first block: earlier runs may have left too much; then two
+
+
+def test_a_worker_s_user_error_stays_one_sentence(served, tmp_path):
+    _, server = served
+    split = opened(server, tmp_path / "cache")
+    for file in (tmp_path / "cache").rglob("*"):
+        if file.is_file():
+            file.unlink()
+    shutil.rmtree(tmp_path / "cache")
+    (tmp_path / "cache").touch()
+    with pytest.raises(UserError) as error:
+        batches(split, workers=1)
+    assert "data.cache_dir" in str(error.value) and "\n" not in str(error.value)
+
+
 def test_the_default_folder_is_private(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     folder = default_cache_folder()
@@ -224,6 +282,10 @@ def test_the_default_folder_is_private(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="not this user's alone"):
         default_cache_folder()
     folder.parent.rmdir()
+    folder.parent.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="cannot be made"):
+        default_cache_folder()
+    folder.parent.unlink()
     folder.parent.symlink_to(tmp_path)
     with pytest.raises(UserError, match="not this user's alone"):
         default_cache_folder()
