@@ -1,10 +1,12 @@
 """How much of the loader's local speed is left over HTTP, with some milliseconds a request.
 
-    python benchmarks/remote.py SHARDS [--delay 0.02] [--rounds 7] [--workers 0]
+    python benchmarks/remote.py SHARDS [--delay 0.02] [--rounds 7] [--workers 0] [--window 1024]
 
 SHARDS is a folder that `srae-dist shard` wrote; it should hold more than is read in a round. A
 server on loopback, in a process of its own, gives every request that delay; the cache is empty at
-the start of each round. Local and remote rounds alternate.
+the start of each round. Local and remote rounds alternate. What was fetched while the time was
+taken is told, too: the look-ahead may bring a small data set before that, and then only a smaller
+window shows what fetching costs.
 """
 
 from __future__ import annotations
@@ -38,9 +40,13 @@ def serve(root: Path, delay: float, told: multiprocessing.SimpleQueue[str]) -> N
         time.sleep(3600)
 
 
-def speed(split: OpenSplit, *, workers: int, steps: int, skip: int) -> tuple[float, float]:
-    """Images a second after ``skip`` steps, and seconds to the first batch."""
-    order = make_order(split, seed=0, global_batch=256, balance="natural", lanes=None, window=1024)
+def speed(
+    split: OpenSplit, *, workers: int, steps: int, skip: int, window: int
+) -> tuple[float, float, float]:
+    """Images, and MiB fetched here, a second after ``skip`` steps; seconds to the first batch."""
+    order = make_order(
+        split, seed=0, global_batch=256, balance="natural", lanes=None, window=window
+    )
     loader = make_loader(
         split,
         order,
@@ -58,9 +64,12 @@ def speed(split: OpenSplit, *, workers: int, steps: int, skip: int) -> tuple[flo
         first = time.perf_counter() - begun
         for _ in itertools.islice(loader, skip):
             pass
+        before = split.remote.fetched if split.remote else 0
         begun = time.perf_counter()
         count = sum(len(batch.keys) for batch in itertools.islice(loader, steps))
-        return count / (time.perf_counter() - begun), first
+        took = time.perf_counter() - begun
+        fetched = split.remote.fetched - before if split.remote else 0
+        return count / took, fetched / took / 2**20, first
 
 
 def main() -> None:
@@ -71,6 +80,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--skip", type=int, default=20)
     parser.add_argument("--steps", type=int, default=120)
+    parser.add_argument("--window", type=int, default=1024)
     given = parser.parse_args()
     torch.set_num_threads(1)
     keep_freed_memory()
@@ -80,16 +90,18 @@ def main() -> None:
     server.start()
     url = told.get()
     ratios, firsts = [], []
-    options = {"workers": given.workers, "steps": given.steps, "skip": given.skip}
+    options = {name: getattr(given, name) for name in ("workers", "steps", "skip", "window")}
     for number in range(given.rounds):
-        local, _ = speed(open_split(given.shards, "train"), **options)
+        local, _, _ = speed(open_split(given.shards, "train"), **options)
         with tempfile.TemporaryDirectory() as cache:
-            remote, first = speed(open_split(url, "train", cache_dir=Path(cache)), **options)
+            remote, fetched, first = speed(
+                open_split(url, "train", cache_dir=Path(cache)), **options
+            )
         ratios.append(remote / local)
         firsts.append(first)
         console.info(
-            f"round {number}: local {local:,.0f}, remote {remote:,.0f} images/s, "
-            f"first batch after {first:.2f} s"
+            f"round {number}: local {local:,.0f}, remote {remote:,.0f} images/s while "
+            f"{fetched:.0f} MiB/s were fetched, first batch after {first:.2f} s"
         )
     console.info(
         f"remote / local: median {statistics.median(ratios):.2f} "
