@@ -190,33 +190,47 @@ def load_tables(root: Path | Store, split: Split, num_domains: int) -> tuple[Ind
         if hashlib.sha256(data).hexdigest() != split.index_sha256:
             raise UserError(f"{path} is not the file that {manifest} lists; {again}.")
         arrays = load(data)
-        keys = np.ascontiguousarray(arrays["keys"], np.uint8)
         blocks = arrays["blocks"].astype(np.uint8, casting="equiv")
         index = Index(
             arrays["shard"].astype(np.uint32, casting="equiv"),
             arrays["domain"].astype(np.uint16, casting="equiv"),
             arrays["offset"].astype(np.uint64, casting="equiv"),
             arrays["size"].astype(np.uint32, casting="equiv"),
-            keys.view(f"S{keys.shape[1]}").reshape(-1),
+            _as_keys(arrays["keys"].astype(np.uint8, casting="equiv")),
         )
     except FileNotFoundError:
         raise UserError(f"{path} is missing; {again}.") from None
     except (SafetensorError, KeyError, TypeError, ValueError, IndexError) as error:
         raise UserError(f"{path} is damaged ({error}); {again}.") from None
-    per_shard = np.bincount(index.shard, minlength=len(split.shards))
-    expected = [shard.samples for shard in split.shards]
-    columns = (index.shard, index.domain, index.offset, index.size, keys)
-    agrees = (
-        per_shard.tolist() == expected
-        and all(len(column) == split.samples for column in columns)
-        and blocks.shape == (sum(split.block_counts()), 32)
-        and bool(np.all(np.diff(index.shard.astype(np.int64)) >= 0))
-    )
-    if not agrees:
+    if not _agrees(index, blocks, split):
         raise UserError(f"{path} does not agree with {manifest}; {again}.")
     if len(index) and int(np.max(index.domain)) >= num_domains:
         raise UserError(f"{path} names a domain that {manifest} has not; {again}.")
     return index, blocks
+
+
+def _as_keys(letters: np.ndarray[Any, np.dtype[np.uint8]]) -> np.ndarray[Any, np.dtype[np.bytes_]]:
+    """Make fixed-width keys of a table n x width of their letters.
+
+    Raises:
+        ValueError: it is no such table, or holds anything but printable ASCII and padding.
+    """
+    if letters.ndim != 2 or not 0 < letters.shape[1] <= 4096:
+        raise ValueError(f"its keys have the shape {letters.shape}")
+    if np.any((letters > 0x7E) | ((letters < 0x20) & (letters != 0))):
+        raise ValueError("its keys are not printable ASCII")
+    return np.ascontiguousarray(letters).view(f"S{letters.shape[1]}").reshape(-1)
+
+
+def _agrees(index: Index, blocks: Digests, split: Split) -> bool:
+    """Tell whether an index's tables are as long, and its samples where, the manifest says."""
+    columns = (index.shard, index.domain, index.offset, index.size, index.keys)
+    if any(column.shape != (split.samples,) for column in columns):
+        return False
+    if blocks.shape != (sum(split.block_counts()), 32):
+        return False
+    expected = np.array([shard.samples for shard in split.shards], np.int64)
+    return bool(np.array_equal(index.shard, np.repeat(np.arange(len(expected)), expected)))
 
 
 def _parse(value: dict[str, Any]) -> Manifest:

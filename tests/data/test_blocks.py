@@ -20,7 +20,7 @@ from tiny_shards import Tiny, write_shards
 
 from srae_dist.core.errors import SampleError, UserError
 from srae_dist.core.types import Batch
-from srae_dist.data import blocks, manifest, remote
+from srae_dist.data import blocks, digests, lookahead, manifest, remote
 from srae_dist.data.blocks import BlockCache, RemoteShards, default_cache_folder
 from srae_dist.data.loader import make_loader, make_order
 from srae_dist.data.opened import OpenSplit, open_split
@@ -30,10 +30,8 @@ SMALL = 4096  # bytes of a block in these tests
 
 @pytest.fixture
 def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Tiny, Server]]:
-    for module in (manifest, blocks):
+    for module in (manifest, blocks, digests, lookahead):
         monkeypatch.setattr(module, "BLOCK", SMALL)
-    monkeypatch.setattr("srae_dist.data.digests.BLOCK", SMALL, raising=False)
-    monkeypatch.setattr("srae_dist.data.lookahead.BLOCK", SMALL)
     monkeypatch.setattr(remote, "FIRST_PAUSE", 0.001)
     tiny = write_shards(tmp_path / "shards", samples=(40, 60, 30))
     with http_server(tiny.root) as server:
@@ -83,10 +81,8 @@ def test_a_remote_loader_gives_what_a_local_one_gives(served, tmp_path):
 
 def test_worker_processes_read_remote_shards_too(served, tmp_path, monkeypatch):
     tiny, server = served  # a worker is a new process, with blocks of the usual size
-    for module in (manifest, blocks):
+    for module in (manifest, blocks, digests, lookahead):
         monkeypatch.setattr(module, "BLOCK", 1 << 20)
-    monkeypatch.setattr("srae_dist.data.digests.BLOCK", 1 << 20, raising=False)
-    monkeypatch.setattr("srae_dist.data.lookahead.BLOCK", 1 << 20)
     write_shards(tiny.root, samples=(40, 60, 30))
     local = [batch.keys for batch in batches(open_split(tiny.root, "train"))]
     split = opened(server, tmp_path / "cache")
