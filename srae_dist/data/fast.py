@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 
 from srae_dist.data.resize import Pixels, empty_pixels
 
+SCAN = b"\xff\xda"  # begins each scan of a JPEG, and is never inside one
+MAX_SCANS = 100  # of a JPEG; each goes over all pixels, and thousands fit into a small file
+
 _SOS, _APP1, _APP14 = 0xDA, 0xE1, 0xEE  # image data; EXIF; Adobe's words on colours, as CMYK has
 
 _KEPT = 1 << 25  # bytes of an image whose memory is kept for the next one
@@ -62,6 +65,8 @@ def decode_plain(
         if data.startswith(b"\xff\xd8"):
             height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
             if width * height > max_pixels or colours in ("CMYK", "YCCK"):
+                return None
+            if data.count(SCAN) > MAX_SCANS:
                 return None
             rough = 0 < 2 * size <= min(width, height)
             least = size if shrink else 0

@@ -184,6 +184,8 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
     width, height = image.size
     if width * height > max_pixels:
         raise SampleError(f"{width} x {height} is more than {max_pixels:,} pixels")
+    if image.format == "JPEG" and (scans := data.count(fast.SCAN)) > fast.MAX_SCANS:
+        raise SampleError(f"{scans:,} scans are more than {fast.MAX_SCANS}")
     return image
 
 

@@ -93,6 +93,8 @@ def open_store(location: str | Path | Store) -> Store:
     """
     if not isinstance(location, str | Path):
         return location
+    if "\0" in str(location):
+        raise UserError(f"{str(location)!r} is no place for shards: no path or URL holds a NUL.")
     if not is_url(location):
         return LocalStore(Path(location))
     from srae_dist.data.remote import open_remote
