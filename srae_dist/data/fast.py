@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from srae_dist.data.resize import Pixels, empty_pixels
 
-SCAN = b"\xff\xda"  # begins each scan of a JPEG, and is never inside one
-MAX_SCANS = 100  # of a JPEG; each goes over all pixels, and thousands fit into a small file
+MAX_SCANS = 100  # of a JPEG; progressive ones usually have about ten
 
+_SOF0 = 0xC0  # a baseline frame, its number of colours in byte 9
 _SOS, _APP1, _APP14 = 0xDA, 0xE1, 0xEE  # image data; EXIF; Adobe's words on colours, as CMYK has
 
 _KEPT = 1 << 25  # bytes of an image whose memory is kept for the next one
@@ -66,7 +66,7 @@ def decode_plain(
             height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
             if width * height > max_pixels or colours in ("CMYK", "YCCK"):
                 return None
-            if data.count(SCAN) > MAX_SCANS:
+            if not few_scans(data):
                 return None
             rough = 0 < 2 * size <= min(width, height)
             least = size if shrink else 0
@@ -86,6 +86,11 @@ def decode_plain(
         return out if decode_into(data, out) else None
     except (ValueError, RuntimeError, struct.error):
         return None
+
+
+def few_scans(data: bytes) -> bool:
+    """Tell whether a JPEG is drawn in a sane number of passes; each takes time, however empty."""
+    return data.count(b"\xff\xda") <= MAX_SCANS
 
 
 def encode_jpeg(pixels: Pixels, quality: int) -> bytes:
@@ -109,14 +114,18 @@ def _scratch_pixels(height: int, width: int) -> Pixels:
 def is_plain_jpeg(data: bytes) -> bool:
     """Tell whether no segment before a JPEG's image says how to turn or to colour it."""
     global _plain_head
-    place = 2 if data.startswith(b"\xff\xd8") else len(data)
+    place, colours = 2 if data.startswith(b"\xff\xd8") else len(data), b"-"
     while place + 4 <= len(data) and data[place] == 0xFF:
         marker = data[place + 1]
         if marker == _SOS:
-            _plain_head = data[:place]  # an encoder's files begin alike: the next is told at once
+            if data[place + 4 : place + 5] != colours:  # not all at once: progressive, say
+                return few_scans(data)
+            _plain_head = data[: place + 5]  # an encoder's files begin alike: told at once
             return True
         if marker in (_APP1, _APP14):
             return False
+        if marker == _SOF0:
+            colours = data[place + 9 : place + 10]
         place += 2 + (data[place + 2] << 8 | data[place + 3])
     return False
 

@@ -7,9 +7,10 @@ member's suffix chooses a decoder.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from srae_dist.core.errors import SampleError, UserError
 from srae_dist.data import fast, images
 from srae_dist.data.manifest import Index, load_index, load_manifest
 from srae_dist.data.resize import empty_pixels
+from srae_dist.data.walk import Kind, walk
 
 LARGEST = 64 << 20  # bytes of an image file; more is damage, or an attack
 
@@ -163,19 +165,26 @@ def read_shard(path: Path, rows: Index) -> Iterator[Sample]:
 
 def _grouped(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the members of each sample by suffix, as webdataset groups them, bytes untouched."""
-    import tarfile
-
-    from webdataset.tariterators import group_by_keys, tar_file_expander
+    from webdataset.tariterators import group_by_keys
 
     try:
-        with path.open("rb") as stream:
-            source = [{"url": str(path), "stream": stream}]
-            yield from group_by_keys(tar_file_expander(source, select_files=_wanted))
-    except (OSError, EOFError, ValueError, tarfile.TarError) as error:
+        with path.open("rb") as file:
+            yield from group_by_keys(_members(path, file))
+    except (OSError, ValueError, SampleError) as error:
         reason = str(error if isinstance(error, OSError) else error.args[0]).partition(" @ ")[0]
         raise UserError(
             f"{path} cannot be read: {reason}; run `srae-dist shard` again to make sound shards."
         ) from None
+
+
+def _members(path: Path, file: BinaryIO) -> Iterator[dict[str, Any]]:
+    """Yield the wanted members (webdataset's own way unpacks, and follows any size it is told)."""
+    for member in walk(file, length=os.fstat(file.fileno()).st_size):
+        if member.kind is Kind.FILE and _wanted(member.name):
+            if member.size > LARGEST:
+                raise SampleError(f"{member.name} has {member.size:,} bytes, which cannot be")
+            file.seek(member.offset)
+            yield {"fname": member.name, "data": file.read(member.size), "__url__": str(path)}
 
 
 def _wanted(name: str) -> bool:

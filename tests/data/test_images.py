@@ -227,6 +227,21 @@ def test_the_fast_way_gives_the_careful_way_s_pixels(name: str, mode: str) -> No
     assert fast.decode_plain(wide, max_pixels=3999) is None
 
 
+def test_what_lies_behind_a_plain_head_is_still_looked_at() -> None:
+    """A file that begins like the last plain one, but goes on with an orientation."""
+    plain = file_of(photo(), "JPEG")
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    turned = file_of(photo(), "JPEG", exif=exif)
+    begin = turned.index(b"\xff\xe1")
+    segment = turned[begin : begin + 2 + int.from_bytes(turned[begin + 2 : begin + 4], "big")]
+    scan = plain.index(b"\xff\xda")
+    tricky = plain[:scan] + segment + plain[scan:]
+    out = np.empty((64, 64, 3), np.uint8)
+    assert fast.decode_into(plain, out) and not fast.decode_into(tricky, out)
+    assert (images.decode_array(tricky, 64) == out[::-1, ::-1]).all()
+
+
 def unlike() -> dict[str, bytes]:
     """Files that mean more than their pixels, or are damaged."""
     exif = Image.Exif()

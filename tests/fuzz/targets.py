@@ -184,6 +184,9 @@ class Tar(_Folder):
             place = int(random.integers(0, 12)) * 512
             data = self.shard[:place] + mutate(self.shard[place : place + 512], random)
             data += self.shard[place + 512 :]
+        if random.integers(0, 20) == 0:  # a size beyond all measure
+            place, size = int(random.integers(0, 12)) * 512 + 124, int(random.integers(33, 63))
+            data = data[:place] + b"\x80" + (1 << size).to_bytes(11, "big") + data[place + 12 :]
         return mend_tar(data) if random.integers(0, 2) else data
 
     def feed(self, data: bytes) -> bool:
