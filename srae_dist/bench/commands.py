@@ -66,9 +66,10 @@ def data(
 
 REMARKS = (
     "Medians over interleaved rounds; ratios are medians of the rounds' own ratios. One process",
-    "and thread, but for the workers' rows. Stock: `WebDataset(...).shuffle(1000).decode('pil')",
-    ".to_tuple(...).map(ToTensor, Normalize).batched(256)`. Floor: the fastest packaged library",
-    "decoding the same bytes, already in memory, into the same pixels again and again.",
+    "and thread, but for the workers' rows, which end with uint8 batches, as a device gets them.",
+    "Stock: `WebDataset(...).shuffle(1000).decode('pil').to_tuple(...).map(ToTensor, Normalize)",
+    ".batched(256)`. Floor: the fastest packaged library decoding the same bytes, already in",
+    "memory, into the same pixels again and again.",
 )
 
 

@@ -180,7 +180,8 @@ def _stock(opened: OpenSplit, case: Case, batches: int) -> Work:
 
 
 def _ours(stack: ExitStack, opened: OpenSplit, workers: int, batches: int) -> Work:
-    """Return the loader's work: uint8 batches made float, channels-last and normalised."""
+    """Return the loader's work: uint8 batches, made float, channels-last and normalised if this
+    process alone does it all."""
     loader: Generator[Batch, None, None] = stack.enter_context(
         closing(
             make_loader(
@@ -198,7 +199,10 @@ def _ours(stack: ExitStack, opened: OpenSplit, workers: int, batches: int) -> Wo
     )
 
     def load() -> int:
-        return sum(len(normalise(batch.images)) for batch in itertools.islice(loader, batches))
+        part = itertools.islice(loader, batches)
+        if workers:  # up to what goes to the device: two workers and a third process fill two cores
+            return sum(len(batch.images) for batch in part)
+        return sum(len(normalise(batch.images)) for batch in part)
 
     def portion() -> tuple[int, float]:
         for _ in itertools.islice(loader, 2 * workers + 1):  # what workers prepared between rounds

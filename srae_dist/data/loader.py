@@ -28,7 +28,10 @@ from srae_dist.data.manifest import Index
 from srae_dist.data.opened import OpenSplit
 from srae_dist.data.order import Balance, Integers, Order, check_ranks
 from srae_dist.data.reader import Failure, Reader, describe, take
+from srae_dist.data.slots import Slots
 from srae_dist.data.substitute import Substitutes
+
+_AHEAD = 2  # batches under way in each worker
 
 GRACE = 30  # seconds a worker serves on after SIGTERM, for the main process to finish its step
 
@@ -93,17 +96,6 @@ def make_loader(
     requests = _requests(order, opened.index, steps, micro_batch, mine)
     asked, expected = itertools.tee(requests)
     reader = opened.reader()
-    loader: DataLoader[Answer | UserError] = DataLoader(
-        _Pixels(reader),
-        batch_size=None,
-        sampler=(rows for rows, _ in asked),
-        num_workers=workers,
-        collate_fn=_as_it_is,
-        pin_memory=pin,
-        worker_init_fn=_prepare_worker,
-        multiprocessing_context=processes.context([__name__]) if workers else None,
-        generator=torch.Generator(),  # else it would draw a seed from the global one
-    )
     substitutes = Substitutes(reader, opened.index, seed=order.seed) if substitute else None
     with contextlib.ExitStack() as stack:
         if opened.remote is not None:
@@ -120,10 +112,10 @@ def make_loader(
                 )
             )
             expected = ahead.following(expected)
-        with processes.signals_held_back(), warnings.catch_warnings():
-            # a rank that waits for its store may well have more workers than cores
-            warnings.filterwarnings("ignore", message="This DataLoader will create")
-            answers = iter(loader)
+        if workers:
+            answers = _read_in_workers(reader, asked, workers, micro_batch=micro_batch, pin=pin)
+        else:
+            answers = _read_here(reader, asked, pin=pin)
         batches = _batches(expected, answers, substitutes, stack.pop_all())
     _open.add(batches)
     return batches
@@ -146,18 +138,67 @@ def _requests(
             yield take(index, order.batch(step, part)), order.slots(step, part)
 
 
-class _Pixels(Dataset[Answer | UserError]):
-    """What a worker serves: rows in; pixels, and what was wrong, out."""
+def _read_here(
+    reader: Reader, requests: Iterable[Request], *, pin: bool
+) -> Generator[Answer, None, None]:
+    """Answer requests in this process, when they are wanted."""
+    for rows, _ in requests:
+        pixels = reader.empty(len(rows))
+        failures = reader.try_read(rows, pixels)
+        images = torch.from_numpy(pixels)
+        yield images.pin_memory() if pin else images, failures
 
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
 
-    def __getitem__(self, rows: Index) -> Answer | UserError:
+def _read_in_workers(
+    reader: Reader, requests: Iterable[Request], workers: int, *, micro_batch: int, pin: bool
+) -> Generator[Answer, None, None]:
+    """Answer requests by processes that read ahead; they start at once.
+
+    At most two batches a worker are under way, and one is being copied, so a place in the slots is
+    not written again before it was copied.
+    """
+    slots = Slots(_AHEAD * workers + 2, images=micro_batch, size=reader.image_size)
+    loader: DataLoader[list[Failure] | UserError] = DataLoader(
+        _Pixels(reader, slots),
+        batch_size=None,
+        sampler=((rows, number) for number, (rows, _) in enumerate(requests)),
+        num_workers=workers,
+        prefetch_factor=_AHEAD,
+        collate_fn=_as_it_is,
+        worker_init_fn=_prepare_worker,
+        multiprocessing_context=processes.context([__name__]),
+        generator=torch.Generator(),  # else it would draw a seed from the global one
+    )
+    with processes.signals_held_back(), warnings.catch_warnings():
+        # a rank that waits for its store may well have more workers than cores
+        warnings.filterwarnings("ignore", message="This DataLoader will create")
+        return _copied(iter(loader), slots, pin=pin)
+
+
+def _copied(
+    answers: Iterator[list[Failure] | UserError], slots: Slots, *, pin: bool
+) -> Generator[Answer, None, None]:
+    try:
+        for number, failures in enumerate(answers):
+            if isinstance(failures, UserError):
+                raise failures
+            yield slots.take(number, pin=pin), failures
+    finally:
+        del answers  # a traceback may hold this frame; it should not keep the workers alive
+
+
+class _Pixels(Dataset[list[Failure] | UserError]):
+    """What a worker serves: rows in; pixels into their slot, and what was wrong, out."""
+
+    def __init__(self, reader: Reader, slots: Slots) -> None:
+        self._reader, self._slots = reader, slots
+
+    def __getitem__(self, request: tuple[Index, int]) -> list[Failure] | UserError:
+        rows, number = request
         try:
-            pixels, failures = self._reader.try_read(rows)
+            return self._reader.try_read(rows, self._slots[number])
         except UserError as error:  # raised by the main process: torch would add a traceback to it
             return error
-        return torch.from_numpy(pixels), failures
 
 
 class BadSampleError(UserError):
@@ -171,16 +212,13 @@ class BadSampleError(UserError):
 
 def _batches(
     requests: Iterable[Request],
-    answers: Iterable[Answer | UserError],
+    answers: Generator[Answer, None, None],
     substitutes: Substitutes | None,
     resources: contextlib.ExitStack,
 ) -> Generator[Batch, None, None]:
-    """Put each answer together with its request; pixels alone travel between processes."""
+    """Put each answer together with its request."""
     try:
-        for (rows, slots), answer in zip(requests, answers, strict=True):
-            if isinstance(answer, UserError):
-                raise answer
-            images, failures = answer
+        for (rows, slots), (images, failures) in zip(requests, answers, strict=True):
             keys = [key.decode("ascii") for key in rows.keys.tolist()]
             bad: list[BadSample] = []
             if failures:
@@ -197,7 +235,7 @@ def _batches(
             "lower data.workers, or train.micro_batch."
         ) from None
     finally:
-        del answers  # a traceback may hold this frame; it should not keep the workers alive
+        answers.close()
         resources.close()
 
 

@@ -67,7 +67,7 @@ class Reader:
     """Decodes images of a split by their rows of the index. Light to send to another process."""
 
     def __init__(self, shards: ShardBytes, *, image_size: int) -> None:
-        self._shards, self._image_size = shards, image_size
+        self._shards, self.image_size = shards, image_size
 
     def read(self, rows: Index) -> NDArray[np.uint8]:
         """Return the decoded images, uint8 N H W C, H = W = image size.
@@ -75,20 +75,24 @@ class Reader:
         Raises:
             UserError: an image cannot be read; names shard and key.
         """
-        pixels, failures = self.try_read(rows)
+        pixels = self.empty(len(rows))
+        failures = self.try_read(rows, pixels)
         for failure in failures:
             raise UserError(describe(failure))
         return pixels
 
     def read_good(self, rows: Index) -> NDArray[np.uint8]:
         """Return the decoded images without those that cannot be read."""
-        pixels, failures = self.try_read(rows)
+        pixels = self.empty(len(rows))
+        failures = self.try_read(rows, pixels)
         return np.delete(pixels, [failure.place for failure in failures], axis=0)
 
-    def try_read(self, rows: Index) -> tuple[NDArray[np.uint8], list[Failure]]:
-        """Return the decoded images, black where one cannot be read, and those failures."""
-        size = self._image_size
-        pixels = empty_pixels(len(rows), size, size, 3)
+    def empty(self, count: int) -> NDArray[np.uint8]:
+        """Return memory for so many images, uint8 N H W C."""
+        return empty_pixels(count, self.image_size, self.image_size, 3)
+
+    def try_read(self, rows: Index, pixels: NDArray[np.uint8]) -> list[Failure]:
+        """Decode images into ``pixels``, N H W C, black where one cannot be read; return those."""
         failures, read = [], self._shards.read
         places = zip(
             rows.shard.tolist(), rows.offset.tolist(), rows.size.tolist(), pixels, strict=True
@@ -104,7 +108,7 @@ class Reader:
                 out[:] = 0
                 where = self._shards.where(shard)
                 failures.append(Failure(place, where, rows.key(place), str(error)))
-        return pixels, failures
+        return failures
 
     def close(self) -> None:
         """Close all files; reading opens them again."""

@@ -52,7 +52,8 @@ class Substitutes:
         for attempt in range(ATTEMPTS):
             draw = seed_of(self._seed, "substitute", failure.key, attempt) % len(members)
             row = take(self._index, members[draw : draw + 1])
-            pixels, failed = self._reader.try_read(row)
+            pixels = self._reader.empty(1)
+            failed = self._reader.try_read(row, pixels)
             if not failed:
                 return row.key(0), pixels[0], passed
             passed += failed

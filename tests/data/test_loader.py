@@ -84,7 +84,7 @@ def test_ranks_workers_and_micro_batches_change_nothing(tiny, world, micro_batch
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_batches_are_what_was_written(tiny, workers):
-    for batch in load(tiny, workers=workers, micro_batch=4):
+    for batch in list(load(tiny, workers=workers, micro_batch=4)):  # all kept, none overwritten
         samples = [int(key) for key in batch.keys]
         assert (batch.images.numpy() == tiny.images[samples]).all()
         assert batch.domains.dtype == batch.slots.dtype == torch.int64

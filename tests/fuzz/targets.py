@@ -156,7 +156,8 @@ class _Folder:
             index, _ = load_tables(self.root, split, len(made.domains))
             shards = LocalShards(self.root, split)
             try:
-                reader.Reader(shards, image_size=SIDE).try_read(index)
+                opened = reader.Reader(shards, image_size=SIDE)
+                opened.try_read(index, opened.empty(len(index)))
             finally:
                 shards.close()
 
