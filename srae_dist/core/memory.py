@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import sys
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # mallopt's names for them
-_LARGEST = 32 << 20  # the largest block, in bytes, that glibc lets us keep
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # mallopt's names for them
 
 
 def keep_freed_memory() -> bool:
-    """Have the C library keep freed blocks of up to 32 MiB for reuse; returns whether it agreed.
+    """Have the C library keep freed blocks for reuse, up to 2 GiB; returns whether it agreed.
 
     Only glibc (most Linux systems) has the setting and the need. A process calls it once, early.
     """
@@ -25,4 +24,5 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):  # another C library, musl for instance
         return False
-    return bool(mallopt(_MMAP_THRESHOLD, _LARGEST) and mallopt(_TRIM_THRESHOLD, 2**31 - 1))
+    # no block is mapped by itself, which would be unmapped when freed; the heap is not trimmed
+    return bool(mallopt(_MMAP_MAX, 0) and mallopt(_TRIM_THRESHOLD, 2**31 - 1))

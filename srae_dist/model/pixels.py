@@ -12,11 +12,20 @@ from torch import Tensor
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_IN_CACHE = 200_000  # floats that are worked on at a time
+
 
 def normalise(images: Tensor) -> Tensor:
     """uint8 N H W C to float32 N C H W in [-1, 1]; a view of channels-last memory."""
-    x = rearrange(images, "n h w c -> n c h w").float()
-    return x.div_(127.5).sub_(1.0)  # in place: fresh memory costs more than the arithmetic
+    levels = rearrange(images, "n h w c -> n c h w")
+    if levels.device.type != "cpu":
+        return levels.float() / 127.5 - 1.0
+    x = torch.empty_like(levels, dtype=torch.float32)  # on a CPU, memory costs more than arithmetic
+    count = max(1, _IN_CACHE // max(1, levels[:1].numel()))
+    for start in range(0, len(x), count):
+        part = slice(start, start + count)
+        x[part].copy_(levels[part]).div_(127.5).sub_(1.0)
+    return x
 
 
 def to_float(images: NDArray[np.uint8], device: torch.device) -> Tensor:
