@@ -17,6 +17,7 @@ from srae_dist.data.store import SCHEMES
 from srae_dist.data.transport import Beyond, Part, Passing, Transport, connect, masked
 
 ATTEMPTS = 8  # failures in a row, without progress, that are one too many
+DOWN = 20.0  # seconds after giving up in which a store is not waited for again
 FIRST_ATTEMPTS = 6  # ... of a store that has not answered yet: its name may be wrong
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0  # seconds; doubled at each failure
 PIECE = 8 << 20  # bytes asked for at a time, at most
@@ -55,6 +56,7 @@ class RemoteStore:
         self._base = urlunsplit((self._scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
         self._query = f"?{parts.query}" if parts.query else ""
         self._answered = False
+        self._down_until = 0.0  # by the clock: after giving up, other requests get one attempt each
         self._prepare()
 
     def _prepare(self) -> None:
@@ -163,8 +165,13 @@ class RemoteStore:
         Raises:
             SampleError: it failed too often.
         """
-        if failures >= (ATTEMPTS if self._answered else FIRST_ATTEMPTS):
-            raise SampleError(f"{error}, {failures} times in a row")
+        patience = ATTEMPTS if self._answered else FIRST_ATTEMPTS
+        if time.monotonic() < self._down_until:  # all blocks are asked of the same dead server
+            patience = 1
+        if failures >= patience:
+            self._down_until = time.monotonic() + DOWN
+            often = f"{failures} times in a row" if failures > 1 else "still"
+            raise SampleError(f"{error}, {often}")
         longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (failures - 1))
         time.sleep(longest * (0.5 + os.urandom(1)[0] / 512))  # so that ranks do not knock together
 
@@ -176,6 +183,7 @@ class RemoteStore:
         url = f"{self._base}/{file}{self._query}"
         part = self._transport.get(url, offset, size, most=most)
         self._answered = True
+        self._down_until = 0.0
         return part
 
 

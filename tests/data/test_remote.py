@@ -87,6 +87,23 @@ def test_a_server_that_never_answers_well_is_given_up(server: Server) -> None:
         store.read("data.tar", limit=1 << 20)
 
 
+def test_a_dead_server_is_not_waited_for_again_for_every_block(server: Server) -> None:
+    store = open_remote(server.url)
+    store.read_range("data.tar", 0, 10)
+    server.fault = lambda number, path: 500
+    with pytest.raises(SampleError, match="times in a row"):
+        store.read_range("data.tar", 0, 10)
+    before = len(server.requests)
+    for _ in range(3):
+        with pytest.raises(SampleError, match="answers 500, still"):
+            store.read_range("data.tar", 20, 10)
+    assert len(server.requests) == before + 3
+    server.fault = lambda number, path: None
+    store.read_range("data.tar", 0, 10)  # it is back: now there is patience again
+    server.fault = lambda number, path: 500 if number % 2 else None
+    assert store.read_range("data.tar", 0, len(DATA)) == DATA
+
+
 @pytest.mark.parametrize("status, said", [(403, "answers 403"), (401, "answers 401")])
 def test_what_fails_for_good_is_not_tried_again(server: Server, status: int, said: str) -> None:
     server.fault = lambda number, path: status
