@@ -1,0 +1,1 @@
+"""Commands that measure and show a trained model: evaluate, classify, embed, neighbours."""
