@@ -1,0 +1,104 @@
+"""Foreign weight files: local, known by their SHA-256, and read as tensors alone.
+
+Nothing here ever downloads. What is missing ends in one sentence with the command that fetches it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from srae_dist.core.errors import UserError
+
+_FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"  # torch then refuses everything but tensors
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFile:
+    """A published weight file."""
+
+    title: str  # "Inception weights of FID"
+    name: str  # what it is saved as
+    url: str
+    sha256: str
+
+    @property
+    def fetch(self) -> str:
+        """The command that fetches it."""
+        return f"curl -L -o {self.name} {self.url}"
+
+
+INCEPTION = KnownFile(
+    "the Inception weights of FID (the TensorFlow network of 2015, as torch-fidelity packs them)",
+    "weights-inception-2015-12-05-6726825d.pth",
+    "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
+    "weights-inception-2015-12-05-6726825d.pth",
+    "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
+)
+ALEXNET = KnownFile(
+    "the AlexNet weights below LPIPS (torchvision's)",
+    "alexnet-owt-7be5be79.pth",
+    "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
+    "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
+)
+
+
+def read_known(path: Path | None, known: KnownFile, *, option: str) -> bytes:
+    """Return the bytes of a known file, its digest checked.
+
+    Args:
+        path: the local file; None if the user named none.
+        option: how the user names it: "--inception".
+
+    Raises:
+        UserError: it is not there, cannot be read, or is another file.
+    """
+    if path is None or not path.is_file():
+        missing = "No file is named" if path is None else f"{path} does not exist"
+        raise UserError(
+            f"{option}: {missing}; it takes {known.title}. Fetch them with `{known.fetch}` and "
+            f"name the file with {option} FILE."
+        )
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{option}: {path} cannot be read: {error.strerror}.") from None
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != known.sha256:
+        raise UserError(
+            f"{option}: {path} (SHA-256 {digest}) is not {known.title} (SHA-256 {known.sha256}), "
+            f"and other weights give other numbers. Fetch them with `{known.fetch}`."
+        )
+    return data
+
+
+def require(package: str, *, option: str, installs: str) -> None:
+    """Hold that an optional package is installed, without importing it.
+
+    Raises:
+        UserError: it is not.
+    """
+    from importlib.util import find_spec
+
+    if find_spec(package) is None:
+        raise UserError(
+            f"{option} needs the package {installs}; install it with `pip install {installs}`."
+        )
+
+
+@contextlib.contextmanager
+def tensors_only() -> Iterator[None]:
+    """Let torch, whoever calls it meanwhile, read nothing but tensors from weight files."""
+    before = os.environ.get(_FORCE)
+    os.environ[_FORCE] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_FORCE]
+        else:
+            os.environ[_FORCE] = before
