@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 GAP = 2  # pixels between images
 AIR = 6  # more pixels above a new group of rows
 CAPTION = 128  # pixels of the caption column
+HEADING = 38  # pixels of the line above a group
 CELL = 96  # pixels that small images are enlarged to, about: by a whole factor
 BACKGROUND, INK, FAINT = (255, 255, 255), (30, 30, 30), (120, 120, 120)
 
@@ -27,9 +28,7 @@ def grid(rows: Sequence[tuple[str, Pixels]]) -> Image.Image:
         rows: (caption, images N H W 3) from top to bottom; a caption that starts with a dot
             is set fainter and its row is drawn close to the one above.
     """
-    height, width = rows[0][1].shape[1:3]
-    factor = max(1, round(CELL / width))
-    cell_w, cell_h = width * factor + GAP, height * factor + GAP
+    cell_w, cell_h = _cell(rows[0][1])
     columns = max(len(images) for _, images in rows)
     tops = _tops([caption for caption, _ in rows], cell_h)
     canvas = Image.new("RGB", (CAPTION + columns * cell_w, tops[-1] + cell_h), BACKGROUND)
@@ -38,12 +37,57 @@ def grid(rows: Sequence[tuple[str, Pixels]]) -> Image.Image:
     for (caption, images), top in zip(rows, tops, strict=True):
         ink = FAINT if caption.startswith("·") else INK
         draw.text((8, top + cell_h // 2), caption, fill=ink, font=font, anchor="lm")
-        for column, pixels in enumerate(images):
-            tile = Image.fromarray(pixels).resize(
-                (width * factor, height * factor), Image.Resampling.NEAREST
-            )
-            canvas.paste(tile, (CAPTION + column * cell_w, top))
+        _paste(canvas, images, left=CAPTION, top=top)
     return canvas
+
+
+def stacked(groups: Sequence[tuple[str, Sequence[Sequence[Pixels]]]]) -> Image.Image:
+    """Draw rows of images under headings: no caption column, so that it fills a phone's width.
+
+    Args:
+        groups: (heading, blocks) from top to bottom; a block is rows that belong together, each
+            N H W 3 of one size, and is set a little apart from the next.
+    """
+    rows = [row for _, blocks in groups for block in blocks for row in block]
+    cell_w, cell_h = _cell(rows[0])
+    air = sum(AIR * (len(blocks) - 1) for _, blocks in groups)
+    width = GAP + cell_w * max(map(len, rows))
+    height = GAP + HEADING * len(groups) + cell_h * len(rows) + air
+    canvas = Image.new("RGB", (width, height), BACKGROUND)
+    draw = ImageDraw.Draw(canvas)
+    font = ImageFont.load_default(size=22)
+    top = 0
+    for heading, blocks in groups:
+        draw.text((GAP + 1, top + HEADING // 2), heading, fill=INK, font=font, anchor="lm")
+        top += HEADING
+        for place, block in enumerate(blocks):
+            top += AIR * (place > 0)
+            for row in block:
+                _paste(canvas, row, left=GAP, top=top)
+                top += cell_h
+    return canvas
+
+
+def _factor(images: Pixels) -> int:
+    """How much larger images are drawn."""
+    width: int = images.shape[2]
+    return max(1, round(CELL / width))
+
+
+def _cell(images: Pixels) -> tuple[int, int]:
+    """Width and height of an image's place, the gap to the next included."""
+    height, width = images.shape[1:3]
+    return width * _factor(images) + GAP, height * _factor(images) + GAP
+
+
+def _paste(canvas: Image.Image, images: Pixels, *, left: int, top: int) -> None:
+    """Paste a row of images."""
+    cell_w, cell_h = _cell(images)
+    for column, pixels in enumerate(images):
+        tile = Image.fromarray(pixels).resize(
+            (cell_w - GAP, cell_h - GAP), Image.Resampling.NEAREST
+        )
+        canvas.paste(tile, (left + column * cell_w, top))
 
 
 def reconstruction_rows(

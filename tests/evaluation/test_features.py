@@ -117,7 +117,7 @@ def test_nothing_but_tensors_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.delenv("TORCH_FORCE_WEIGHTS_ONLY_LOAD", raising=False)
     data = io.BytesIO()
     torch.save({"weight": Harmful(tmp_path / "harm")}, data)
-    with tensors_only(), pytest.raises(Exception, match="[Ww]eights"):
+    with tensors_only(), pytest.raises(Exception, match=r"[Ww]eights"):
         torch.load(io.BytesIO(data.getvalue()), weights_only=False)  # as torch-fidelity does
     assert not (tmp_path / "harm").exists()
     assert "TORCH_FORCE_WEIGHTS_ONLY_LOAD" not in os.environ
