@@ -230,7 +230,7 @@ def run(
         with tempfile.TemporaryDirectory(prefix="srae_dist-bench-") as name:
             for case in cases:
                 root = Path(name, case.name.replace(" ", "-"))
-                make_shards(case, root, images=2 * images, folders=folders)
+                make_shards(case, root, images=images, folders=folders)
                 results.append(measure(case, root, rounds=rounds, images=images, advance=advance))
         return results
     finally:
