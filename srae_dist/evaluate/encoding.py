@@ -48,7 +48,7 @@ def encode_split(
         UserError: model and shards differ in domains or size, a domain has no image here, or an
             image cannot be read; raised on all ranks.
     """
-    domain = _domain_numbers(translator, opened)
+    domain = domain_numbers(translator, opened)
     rows = choose_rows(domain, translator.domains, per_domain=per_domain, split=opened.name)
     mine = _encode_mine(translator, opened, rows, batch=batch, rank=rank, world=world)
     parts: list[list[Chunk] | str] = [mine] if world == 1 else (gather or _gather)([mine])
@@ -92,7 +92,7 @@ def _encode_mine(
         reader.close()
 
 
-def _domain_numbers(translator: Translator, opened: OpenSplit) -> Rows:
+def domain_numbers(translator: Translator, opened: OpenSplit) -> Rows:
     """Return each sample's domain as the model numbers it, having held the two together."""
     import numpy as np
 
