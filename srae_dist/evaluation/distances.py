@@ -14,12 +14,10 @@ from typing import Any
 import numpy as np
 
 from srae_dist.evaluation.features import Features, Pixels, Vectors
+from srae_dist.evaluation.measured import FEW, SAME, Measured, headlines, name_table, pair_table
 from srae_dist.evaluation.perceptual import PairDistance
 from srae_dist.evaluation.section import Section, Table
 from srae_dist.evaluation.statistics import FID_NEEDS, SUBSETS, fid, kid
-
-FEW = f"fewer than {FID_NEEDS:,} images: FID is biased upwards; trust KID"
-SAME = "reconstructions and real images show the same originals: FID reads low"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,38 +28,6 @@ class Images:
     train: Sequence[Pixels]  # m x N H W 3: real images of the training split
     reconstructed: Sequence[Pixels]  # m x N H W 3: of ``real``, in its order
     translated: Mapping[tuple[int, int], Pixels]  # (s, t) -> ``real[s]`` as domain t
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """One comparison with a domain's real images, under its full name."""
-
-    name: str
-    extractor: str
-    images: str  # "translated", "reconstructed", "source", "train"
-    source: str
-    target: str
-    count: int
-    real: int
-    kid: float
-    kid_std: float
-    subset_size: int
-    fid: float
-    remarks: tuple[str, ...]
-
-    def values(self) -> dict[str, Any]:
-        """Return it as JSON."""
-        return {
-            "name": f"kid_{self.name}",
-            "extractor": self.extractor,
-            "images": self.images,
-            "from": self.source,
-            "to": self.target,
-            "count": self.count,
-            "real": self.real,
-            "kid": {"mean": self.kid, "std": self.kid_std, "subset_size": self.subset_size},
-            "fid": {"name": f"fid_{self.name}", "value": self.fid, "remarks": list(self.remarks)},
-        }
 
 
 def distances(
@@ -103,9 +69,9 @@ def distances(
     tables = []
     for extractor in features:
         measured = _measure(domains, images, extractor, split=split, seed=seed, done=done)
-        values |= _headlines(domains, measured, extractor.key)
+        values |= headlines(domains, measured, extractor.key)
         values["measurements"] += [item.values() for item in measured]
-        tables += [_table(domains, measured, extractor), _names(measured, extractor)]
+        tables += [pair_table(domains, measured, extractor), name_table(measured, extractor)]
     if pairwise is not None:
         values[pairwise.key], table = _pairwise(domains, images, pairwise)
         tables.append(table)
@@ -193,56 +159,6 @@ def _full_name(
     """Name a number after all that it depends on."""
     who = domains[t] if s == t else f"{domains[s]}-to-{domains[t]}"
     return f"{extractor}_{who}_{kind}{count}_real{real}_{split}"
-
-
-def _find(measured: Sequence[Measured], kind: str, source: str, target: str) -> Measured:
-    return next(m for m in measured if (m.images, m.source, m.target) == (kind, source, target))
-
-
-def _headlines(domains: Sequence[str], measured: Sequence[Measured], key: str) -> dict[str, Any]:
-    kids, fids, ratios = {}, {}, {}
-    for source, target in itertools.permutations(domains, 2):
-        pair = f"{source}_to_{target}"
-        translated = _find(measured, "translated", source, target)
-        floor = _find(measured, "reconstructed", target, target)
-        kids[pair], fids[pair] = translated.kid, translated.fid
-        ratios[pair] = translated.kid / floor.kid if floor.kid > 0.0 else None
-    return {f"kid_{key}": kids, f"fid_{key}": fids, f"kid_{key}_over_reconstruction": ratios}
-
-
-def _table(domains: Sequence[str], measured: Sequence[Measured], extractor: Features) -> Table:
-    rows = []
-    for source, target in itertools.permutations(domains, 2):
-        translated, unchanged = (
-            _find(measured, kind, source, target) for kind in ("translated", "source")
-        )
-        floor, best = (_find(measured, kind, target, target) for kind in ("reconstructed", "train"))
-        rows.append(
-            [
-                f"{source} → {target}",
-                *(f"{m.kid:.4g} ± {m.kid_std:.2g}" for m in (translated, best, floor, unchanged)),
-                f"{translated.kid / floor.kid:.1f}" if floor.kid > 0.0 else "–",
-                f"{translated.fid:.4g}" + " (few images)" * (FEW in translated.remarks),
-            ]
-        )
-    columns = ["", "KID", "training images", "reconstructions", "source unchanged"]
-    title = f"KID on {extractor.name}, mean ± std over {SUBSETS} subsets"
-    return Table(title, [*columns, "KID / reconstructions'", "FID"], rows)
-
-
-def _names(measured: Sequence[Measured], extractor: Features) -> Table:
-    rows = [
-        [
-            f"kid_{m.name}",
-            f"{m.kid:.4g} ± {m.kid_std:.2g}",
-            f"{m.subset_size:,}",
-            f"{m.fid:.4g}",
-            "; ".join(m.remarks),
-        ]
-        for m in measured
-    ]
-    title = f"The same under full names, {extractor.name} (FID: fid_ in place of kid_)"
-    return Table(title, ["name", "KID", "images a subset", "FID", "on FID"], rows)
 
 
 def _pairwise(

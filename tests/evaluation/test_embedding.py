@@ -16,13 +16,12 @@ from srae_dist.evaluation.embedding import (
     drawn,
     embed,
     embedding,
-    fitting_perplexity,
     same_share,
     side_by_side,
-    tsne,
 )
 from srae_dist.evaluation.encoded import Encoded
 from srae_dist.evaluation.palette import CONTENT, DOMAIN, style_of
+from srae_dist.evaluation.tsne import _principal, fitting_perplexity, tsne
 
 EACH = 20
 
@@ -57,7 +56,7 @@ def test_tsne_repeats_and_depends_on_codes() -> None:
 def test_principal_components_keep_distances() -> None:
     for shape in ((20, 5), (12, 40)):  # more vectors than numbers, and fewer
         codes = generator(0, "x").standard_normal(shape)
-        turned = module._principal(codes)
+        turned = _principal(codes)
         assert turned.shape == (shape[0], min(shape[1], len(codes)))
         found, expected = (np.linalg.norm(c[0] - c[1:], axis=1) for c in (turned, codes))
         np.testing.assert_allclose(found, expected, rtol=1e-6)
