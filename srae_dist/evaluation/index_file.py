@@ -130,9 +130,9 @@ def _check_origin(path: Path, header: Any, origin: Origin) -> None:
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise ValueError("it is no index of srae_dist")
     if header["version"] != VERSION:
+        found = header["version"] if type(header["version"]) is int else "unknown"
         raise UserError(
-            f"{path} has index version {header['version']}, this srae_dist reads {VERSION}; "
-            f"{_AGAIN}."
+            f"{path} has index version {found}, this srae_dist reads {VERSION}; {_AGAIN}."
         )
     was, wanted = header["origin"], json.loads(json.dumps(asdict(origin)))
     names = {
@@ -157,13 +157,13 @@ def _check_quality(quality: Quality) -> None:
         if value is None and name.startswith("recall"):
             continue
         if type(value) not in (int, float) or not np.isfinite(value):
-            raise ValueError(f"its {name} is {value!r}")
+            raise ValueError(f"its {name} is no number")
 
 
 def _check_tables(file: Any, counts: tuple[int, ...], *, width: int, images: int) -> None:
     """Hold names, types and shapes against what they must be; reads no table."""
     if set(file.keys()) != set(_TYPES):
-        raise ValueError(f"its tables are {', '.join(sorted(file.keys()))}")
+        raise ValueError(f"its tables are not {', '.join(sorted(_TYPES))}")
     slices = {name: file.get_slice(name) for name in _TYPES}
     for name, wanted in _TYPES.items():
         if slices[name].get_dtype() != wanted:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -215,6 +216,24 @@ def test_a_split_larger_than_the_sample_is_streamed(codes: Codes, built: Built) 
     assert found.rows[:, 0].tolist() == list(range(150, 159))
 
 
+def test_memory_does_not_grow_with_whole_codes() -> None:
+    n, width = 8_000, 512
+
+    def encode(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        random = np.random.default_rng(int(rows[0]))
+        return rows, random.standard_normal((len(rows), width), np.float32)
+
+    domain, keys = np.arange(n) % 2, np.array([b"key"]).repeat(n)
+    options = {"domains": DOMAINS, "split": "train", "encode": encode, "sample": 256}
+    build(domain[:300], keys[:300], **options)  # what is imported and kept is not counted
+    tracemalloc.start()
+    built = build(domain, keys, **options)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert built.codes.shape == (n, 128)
+    assert peak < built.codes.nbytes + 4e6 < n * width * 4 / 2
+
+
 def test_unreadable_images_are_left_out_and_counted() -> None:
     codes = Codes(unreadable=(0, 70, 299))
     for sample in (1000, 100):
@@ -353,6 +372,7 @@ def _retype(name: str, kind: str) -> Callable[[Tables, dict[str, Any]], None]:
     [
         (_head(format="other"), "no index of srae_dist"),
         (_head(version=2), "index version 2, this srae_dist reads 1"),
+        (_head(version="\x1b[2J"), "index version unknown"),
         (_head(counts=[149, 151]), "not those of the shards"),
         (_head(counts=[-1, 301]), "no numbers"),
         (_head(counts=[1 << 62, 1 << 62]), "images of 300"),
@@ -362,7 +382,7 @@ def _retype(name: str, kind: str) -> Callable[[Tables, dict[str, Any]], None]:
         (_head(quality=[]), "damaged"),
         (_head(unreadable="none"), "does not say how many"),
         (_drop("quality"), "'quality' is missing"),
-        (_drop("rows"), "its tables are codes, directions, means"),
+        (_drop("rows"), "its tables are not codes, directions, means, rows"),
         (_retype("codes", "f4"), "codes are of type F32"),
         (_retype("rows", "i4"), "rows are of type I32"),
         (_shape("codes", 300, 127), "codes have the shape"),
