@@ -1,19 +1,15 @@
 """One request to a remote store: a part of a file; and of what failed, whether it may pass.
 
-Web servers are asked through the session of fsspec's file system, and their bytes taken as they
-come, so that what arrived before a failure is kept; buckets and hubs through its ``cat_file``.
+Web servers are asked by ``data.web``; buckets and hubs, here, through fsspec's ``cat_file``.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 from srae_dist.core.errors import SampleError, UserError
-
-if TYPE_CHECKING:
-    from aiohttp import ClientResponse
 
 CONNECT_TIMEOUT, READ_TIMEOUT = 15, 60  # seconds without an answer, or a byte
 REQUEST_TIMEOUT = 120  # seconds of a whole request, for servers that send a byte now and then
@@ -22,7 +18,6 @@ _PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "hf": "huggingface_hub"}
 _PASSING = {408, 425, 429}  # HTTP's words for "not now"
 _CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError", "ProfileNotFound"}  # botocore's
 _FOR_GOOD = {"ParamValidationError", "EndpointResolutionError"} | _CREDENTIALS
-_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
 class RangeError(SampleError):
@@ -69,9 +64,13 @@ def connect(scheme: str) -> Transport:
         UserError: the package that speaks to it is not installed.
     """
     try:
-        return _Web() if scheme in ("http", "https") else _Bucket(scheme)
+        if scheme in ("http", "https"):
+            from srae_dist.data.web import Web
+
+            return Web()
+        return _Bucket(scheme)
     except ImportError:
-        package = _PACKAGES.get(scheme, "aiohttp")
+        package = _PACKAGES.get(scheme, "requests")
         extra = f"'srae-dist[{scheme}]'" if scheme in ("s3", "gs") else package
         raise UserError(
             f"{scheme}:// needs the package {package}; run `pip install {extra}`."
@@ -88,70 +87,7 @@ def masked(url: str) -> str:
     return urlunsplit((parts.scheme, host, parts.path, "", ""))
 
 
-class _Web:
-    """Web servers."""
-
-    def __init__(self) -> None:
-        import aiohttp
-        import fsspec
-
-        timeout = aiohttp.ClientTimeout(
-            total=REQUEST_TIMEOUT, sock_connect=CONNECT_TIMEOUT, sock_read=READ_TIMEOUT
-        )
-        session = {"timeout": timeout, "trust_env": True}
-        self._system: Any = fsspec.filesystem(
-            "http", client_kwargs=session, skip_instance_cache=True
-        )
-
-    def get(self, url: str, offset: int, size: int, *, most: int) -> Part:
-        """Return a part of a file."""
-        from fsspec.asyn import sync
-
-        chunks: list[bytes] = []  # outlives a failure
-        try:
-            total = sync(self._system.loop, self._ask, url, offset, size, most, chunks)
-        except (FileNotFoundError, SampleError, Passing):
-            raise
-        except Exception as error:
-            raise _of_web(error, b"".join(chunks)) from None
-        data = b"".join(chunks)
-        return Part(data, len(data) if total is None else total)
-
-    async def _ask(
-        self, url: str, offset: int, size: int, most: int, chunks: list[bytes]
-    ) -> int | None:
-        """Put a part's bytes into ``chunks``; return the file's, or None if it is all of them."""
-        session = await self._system.set_session()
-        headers = {"Range": f"bytes={offset}-{offset + size - 1}", "Accept-Encoding": "identity"}
-        async with session.get(self._system.encode_url(url), headers=headers) as response:
-            due, total = _coming(response, offset, size, most)
-            async for chunk in response.content.iter_any():
-                chunks.append(chunk[:due])
-                due -= len(chunk)
-                if due <= 0:
-                    break
-        if due > 0 and total is not None:
-            raise Passing("the connection was cut", b"".join(chunks))
-        return total
-
-
-def _coming(response: ClientResponse, offset: int, size: int, most: int) -> tuple[int, int | None]:
-    """Return how many bytes come, at most, and the file's, or None if all of it comes."""
-    status = response.status
-    if status == 206:
-        found = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
-        if found is None or int(found[1]) != offset or not offset <= int(found[2]) < offset + size:
-            raise RangeError("the server sends another part than was asked for")
-        end = int(found[2]) + 1
-        return end - offset, max(end, offset + size) if found[3] == "*" else int(found[3])
-    if status == 200:
-        if offset or not (most or response.content_length == size):
-            raise RangeError("the server does not serve parts of files (HTTP ranges)")
-        return (most, None) if most else (size, size)
-    raise _of_status(status, f"the server answers {status}")
-
-
-def _of_status(status: int, reason: str) -> Exception:
+def of_status(status: int, reason: str) -> Exception:
     """Return what an answer that is no success means."""
     if status in (404, 410):
         return FileNotFoundError(reason)
@@ -160,24 +96,6 @@ def _of_status(status: int, reason: str) -> Exception:
     if 400 <= status < 500 and status not in _PASSING:
         return SampleError(reason)
     return Passing(reason)
-
-
-def _of_web(error: Exception, data: bytes) -> Exception:
-    """Say what a failure of aiohttp means; its own words hold URLs and so secrets."""
-    import aiohttp
-
-    unaskable = aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError | aiohttp.TooManyRedirects
-    if isinstance(error, unaskable):
-        return SampleError("the URL, or where it leads, is none that can be asked")
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return SampleError("the server's certificate is not trusted")
-    if isinstance(error, TimeoutError):
-        return Passing("the server takes too long", data)
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return Passing(f"no connection ({error.strerror or 'no such host'})", data)
-    if isinstance(error, aiohttp.ClientError | OSError):
-        return Passing("the connection was cut", data)
-    return SampleError(f"{type(error).__name__} in a request")
 
 
 class _Bucket:
@@ -237,7 +155,7 @@ def _of_bucket(error: Exception, scheme: str) -> Exception:
     if isinstance(error, FileNotFoundError) or status in (404, 410):
         return FileNotFoundError(reason)
     if status is not None:
-        return _of_status(status, f"the server answers {status} ({reason})")
+        return of_status(status, f"the server answers {status} ({reason})")
     if isinstance(error, PermissionError):
         return SampleError(f"access is denied ({reason})")
     if name in _FOR_GOOD or isinstance(error, ValueError | TypeError | NotImplementedError):

@@ -28,7 +28,9 @@ def _normalise_here(images: Tensor) -> Tensor:
     """Normalise in one pass: on a CPU, memory costs more than arithmetic."""
     x = torch.empty_like(images, dtype=torch.float32)
     if images.numel():
-        levels, floats = (tensor.numpy().reshape(-1, images.shape[-2] * 3) for tensor in (images, x))
+        levels, floats = (
+            tensor.numpy().reshape(-1, images.shape[-2] * 3) for tensor in (images, x)
+        )
         cv2.addWeighted(levels, _HALF, levels, _REST, -1.0, floats, cv2.CV_32F)
     return x
 
