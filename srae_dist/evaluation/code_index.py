@@ -1,8 +1,8 @@
 """An index of content codes: the images of a domain whose codes are nearest to a query's.
 
 Codes are kept as 128 numbers of 16 bits, grouped by domain, and compared one by one (faiss): a
-million take about 25 ms on one core (benchmarks/neighbours-2026-11-25.md). An inverted file would
-be faster to search, takes a minute to build for a million, and finds less.
+million take about 30 ms on one core (benchmarks/neighbours-2026-11-25.md). An inverted file would
+be faster to search, but has to be built at each load, 13 s for a million, and finds less.
 
 128 numbers tell which images are near, and less well which of them is nearest. So a search may
 compare the whole codes of a shortlist: its images are encoded again.
