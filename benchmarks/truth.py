@@ -8,64 +8,70 @@ often the same face in the other domain has the nearest content code (cosine, do
 
 from __future__ import annotations
 
-import itertools
 import sys
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 import srae_dist
-from srae_dist.core.types import Codes
 from srae_dist.data import faces
+from srae_dist.evaluation.counterparts import Counterparts, counterparts
+from srae_dist.evaluation.encode import Floats, Pixels
+from srae_dist.evaluation.encoded import Encoded
+from srae_dist.evaluation.image_errors import l1
+from srae_dist.evaluation.pairs import retrieval
 from srae_dist.model.pixels import to_uint8
 from srae_dist.runtime import console
+from srae_dist.translation.translator import Translator
 
 COUNT, START = 200, 500_000
-
-Pixels = NDArray[np.uint8]
 
 
 def main(runs: list[str]) -> None:
     """Print a table of all runs."""
-    rows = [row for run in runs for row in measure(run)]
+    rows = [[run, *row(pair)] for run in runs for pair in measure(srae_dist.load(run))]
     columns = ["run", "from", "to", "reconstruction", "translation", "by mean code"]
     console.table([*columns, "mean image", "source", "retrieval %"], rows)
 
 
-def measure(run: str) -> list[list[str]]:
-    """A row for every ordered pair of a run's domains."""
-    model = srae_dist.load(run)
+def measure(model: Translator) -> list[Counterparts]:
+    """Translate the faces, drawn in every domain, into every other one."""
+
+    def encode(pixels: Pixels) -> tuple[Floats, Floats]:
+        codes = model.encode(pixels)
+        return codes.content.mean.cpu().numpy(), codes.domain.mean.cpu().numpy()
+
+    def decode(content: Floats, codes: Floats) -> Pixels:
+        return to_uint8(model.decode(torch.from_numpy(content), torch.from_numpy(codes)))
+
     factors = faces.sample_factors(COUNT, seed=0, start=START)
-    truth = {d: faces.render(factors, d, size=model.image_size) for d in model.domains}
-    codes = {d: model.encode(truth[d]) for d in model.domains}
-
-    def decoded(content: Codes, domain: Codes) -> Pixels:
-        return to_uint8(model.decode(content.content.mean, domain.domain.mean))
-
-    rows = []
-    for a, b in itertools.permutations(model.domains, 2):
-        errors = [
-            error(decoded(codes[b], codes[b]), truth[b]),
-            error(decoded(codes[a], codes[b]), truth[b]),
-            error(model.translate(truth[a], to=b), truth[b]),
-            error(truth[b].mean(axis=0, keepdims=True), truth[b]),
-            error(truth[a], truth[b]),
-        ]
-        found = 100 * retrieval(codes[a].content.mean, codes[b].content.mean)
-        rows.append([run, a, b, *(f"{value:.4f}" for value in errors), f"{found:.0f}"])
-    return rows
-
-
-def error(a: NDArray[np.generic], b: Pixels) -> float:
-    """Mean absolute error of pixels in [0, 1]."""
-    return float(np.abs(a.astype(np.float64) - b.astype(np.float64)).mean() / 255)
+    m = len(model.domains)
+    pixels = np.concatenate(
+        [faces.render(factors, name, size=model.image_size) for name in model.domains]
+    )
+    content, codes = encode(pixels)
+    drawn = Encoded(
+        pixels=pixels,
+        content=content,
+        domain_code=codes,
+        domain=np.repeat(np.arange(m), COUNT),
+        keys=tuple(map(str, range(m * COUNT))),
+        domains=model.domains,
+        labels={},
+        factors=dict(zip(faces.FACTORS, np.tile(factors.T, m), strict=True)),
+    )
+    means = model.mean_codes.cpu().numpy()
+    return counterparts(drawn, encode=encode, decode=decode, mean_codes=means)
 
 
-def retrieval(a: torch.Tensor, b: torch.Tensor) -> float:
-    """Share of faces whose nearest neighbour among the other domain's codes is the same face."""
-    a, b = (torch.nn.functional.normalize((z - z.mean(0)).flatten(1)) for z in (a, b))
-    return float(((a @ b.T).argmax(dim=1) == torch.arange(len(a))).float().mean())
+def row(pair: Counterparts) -> list[str]:
+    """Format a pair's errors, and how often the same face is found."""
+    mean = pair.truth.mean(axis=0, keepdims=True).round()
+    guesses = [np.broadcast_to(mean, pair.truth.shape), pair.images]
+    answers = [pair.reconstruction, pair.by_true_code, pair.by_mean_code]
+    errors = [l1(images, pair.truth).mean() for images in (*answers, *guesses)]
+    found = 100 * retrieval(pair.content, pair.truth_content)
+    return [pair.source, pair.target, *(f"{error:.4f}" for error in errors), f"{found:.0f}"]
 
 
 if __name__ == "__main__":
