@@ -1,0 +1,76 @@
+"""Tables and text of a classification, made of its values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from srae_dist.evaluation.probes import TITLES
+from srae_dist.evaluation.scores import number, percent
+from srae_dist.evaluation.section import Table
+
+SOURCES = {
+    "domain": "the domain code",
+    "content": "the content code",
+    "both": "both codes",
+}
+
+
+def make_tables(values: Mapping[str, Any]) -> list[Table]:
+    """Return accuracies of all probes, and the chosen one's confusion matrices."""
+    rows = [
+        [
+            TITLES[name] + (" (chosen)" if name == values["chosen"] else ""),
+            percent(found["cv"], "accuracy"),
+            percent(found["train"], "accuracy"),
+            percent(found["test"], "accuracy"),
+            percent(found["test"], "balanced_accuracy"),
+            number(found["test"], "auc"),
+        ]
+        for name, found in values["probes"].items()
+    ]
+    chance, majority = f"{100 * values['chance']:.1f} %", f"{100 * values['majority']:.1f} %"
+    rows.append(["always the most frequent class", "-", "-", majority, chance, "0.500"])
+    columns = ("Probe", "Folds", "Training", "Test", "Test, balanced", "Test, AUC")
+    confusion = values["probes"][values["chosen"]]
+    return [
+        Table("Accuracy", columns, rows),
+        *(
+            Table(
+                f"Confusion, {part} images ({TITLES[values['chosen']]}; mean over seeds)",
+                ("Truth", *(f"answer {name}" for name in values["classes"])),
+                [
+                    [name, *(f"{count:,.1f}" for count in counts)]
+                    for name, counts in zip(
+                        values["classes"], confusion[part]["confusion"], strict=True
+                    )
+                ],
+            )
+            for part in ("train", "test")
+        ),
+    ]
+
+
+def describe(values: Mapping[str, Any]) -> str:
+    """Say what was done, and how to read it."""
+    images = values["images"]
+    counts = ", ".join(
+        f"{count:,} {name}"
+        for name, count in zip(values["classes"], values["train_counts"], strict=True)
+    )
+    text = (
+        f"Probes of {SOURCES[values['code']]} were fitted to '{values['label']}' on "
+        f"{images['train']:,} training images ({counts}) and scored on {images['test']:,} held-out "
+        f"ones; mean and standard deviation over {values['seeds']} fits, each on nine tenths of "
+        f"its own. The probe was chosen by {values['chosen_by']}, before the test images were "
+        "looked at: the model has been trained on these training images, so their folds look "
+        "better than new images will."
+    )
+    if values["prior"] == "equal":
+        text += " Every class was taken to be as likely."
+    if values["test_images_of_unseen_classes"]:
+        text += (
+            f" {values['test_images_of_unseen_classes']:,} test images are of classes that "
+            "training does not have; they count as errors."
+        )
+    return text

@@ -1,0 +1,76 @@
+"""`srae-dist classify`: a table, a file, and a sentence for every mistake."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+
+from srae_dist.evaluate.classify import classify
+from srae_dist.runtime.command import run
+from tests.evaluate.runs import save_run
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_run(tmp_path_factory.mktemp("classify") / "run")
+
+
+def command(*args: object) -> int:
+    """Run ``classify`` here, with its quickest probe; return its exit code."""
+    app = typer.Typer(add_completion=False)
+    app.command()(classify)
+    with pytest.raises(SystemExit) as end:
+        run(app, [*map(str, args), "--probe", "knn"])
+    return int(end.value.code or 0)
+
+
+def test_a_table_and_a_file(
+    model: Path, face_shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "out" / "classes.json"
+    assert command(model, face_shards, "--seeds", 2, "--per-domain", 30, "--json", file) == 0
+    output = capsys.readouterr().out
+    assert "nearest neighbours (chosen)" in output
+    assert "Confusion, test images" in output
+    found = json.loads(file.read_text())
+    assert found["step"] == 7
+    assert found["images"] == {"train": 60, "test": 10}
+    assert found["code"] == found["label"] == "domain"
+    assert found["splits"] == {"train": "train", "test": "test"}
+    assert f"{100 * found['test_accuracy']:.1f} %" in output
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (("--label", "digit"), "have no label 'digit'; choose from domain"),
+        (("--test-split", "tset"), "has no split 'tset'"),
+        (("--test-split", "train"), "are both 'train'"),
+        (("--probe", "lineer"), "Did you mean 'linear'?"),
+        (("--per-domain", "0"), "--per-domain"),
+        (("--seeds", "0"), "--seeds"),
+        (("--json", "."), "is a folder; name a file"),
+        (("--device", "abacus"), "--device abacus is not a device"),
+    ],
+)
+def test_mistakes(
+    model: Path,
+    face_shards: Path,
+    capsys: pytest.CaptureFixture[str],
+    extra: tuple[str, ...],
+    message: str,
+) -> None:
+    assert command(model, face_shards, *extra) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_places_that_are_not_there(
+    model: Path, face_shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(tmp_path / "nowhere", face_shards) == 2
+    assert "nowhere does not exist" in capsys.readouterr().err
+    assert command(model, tmp_path) == 2
+    assert "is not a shard folder" in capsys.readouterr().err
