@@ -89,8 +89,9 @@ def _text(features: Sequence[Features], split: str) -> str:
         "random subsets, and its standard deviation over them; 0 is the same distribution. Beside "
         "it stand real training images of the target (the best that could be), reconstructions of "
         "the target's own images (the floor of this decoder) and the source images left as they "
-        "are (the ceiling: a translation above it is worse than none). Numbers of different "
-        f"extractors, weights or image sizes cannot be compared. Weights: {weights}."
+        "are (the ceiling). Features see blur, too: where reconstructions lie above the unchanged "
+        "source, the number tells of the decoder rather than of the translation. Numbers of "
+        f"different extractors, weights or image sizes cannot be compared. Weights: {weights}."
     )
 
 
