@@ -15,7 +15,7 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -241,6 +241,18 @@ class RemoteShards:
                 raise SampleError(f"somebody shortened its file in {self.cache.folder}")
             data += self.read(shard, at, size - len(data))
         return data
+
+    def read_open(self, places: Sequence[tuple[int, int, int]]) -> list[bytes] | None:
+        """Return the bytes of places in blocks that are open, or None if one is not."""
+        opened, bases = self._open, self._bases
+        try:
+            files = [
+                os.pread(opened[bases[shard] + (offset // BLOCK)], size, offset % BLOCK)
+                for shard, offset, size in places
+            ]
+        except (KeyError, OSError, OverflowError):
+            return None
+        return files if list(map(len, files)) == [size for _, _, size in places] else None
 
     def fetch(self, block: int) -> None:
         """Have a block in the cache.

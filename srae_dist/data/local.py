@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,15 @@ class LocalShards:
         if len(data) < size:
             raise SampleError(f"the file ends before byte {offset + size:,}")
         return data
+
+    def read_open(self, places: Sequence[tuple[int, int, int]]) -> list[bytes] | None:
+        """Return the bytes of places in files that are open, or None if one is not, or is short."""
+        opened = self._open
+        try:
+            files = [_read_at(opened[shard], size, offset) for shard, offset, size in places]
+        except (KeyError, OSError, OverflowError):
+            return None
+        return files if list(map(len, files)) == [size for _, _, size in places] else None
 
     def close(self) -> None:
         """Close all files; reading opens them again."""

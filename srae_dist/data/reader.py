@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
@@ -22,6 +22,9 @@ from srae_dist.data.resize import empty_pixels
 from srae_dist.data.walk import Kind, walk
 
 LARGEST = 64 << 20  # bytes of an image file; more is damage, or an attack
+_PIECE = 32  # images whose files are read before they are decoded; they stay in a core's cache
+
+Place = tuple[int, int, int]  # shard, offset, bytes
 
 
 def take(index: Index, samples: NDArray[np.int64]) -> Index:
@@ -47,6 +50,13 @@ class ShardBytes(Protocol):
 
     def read(self, shard: int, offset: int, size: int) -> bytes:
         """Return ``size`` bytes of a shard, or raise a SampleError."""
+        ...
+
+    def read_open(self, places: Sequence[Place]) -> list[bytes] | None:
+        """Return the bytes of many places, if they are at hand and whole; quicker than one by one.
+
+        None says nothing but that they have to be read one by one.
+        """
         ...
 
     def close(self) -> None:
@@ -93,22 +103,41 @@ class Reader:
 
     def try_read(self, rows: Index, pixels: NDArray[np.uint8]) -> list[Failure]:
         """Decode images into ``pixels``, N H W C, black where one cannot be read; return those."""
-        failures, read = [], self._shards.read
-        places = zip(
-            rows.shard.tolist(), rows.offset.tolist(), rows.size.tolist(), pixels, strict=True
+        failures = []
+        places = list(
+            zip(rows.shard.tolist(), rows.offset.tolist(), rows.size.tolist(), strict=True)
         )
-        for place, (shard, offset, length, out) in enumerate(places):
-            try:
-                if not 0 < length <= LARGEST:
-                    raise SampleError(f"the index gives it {length:,} bytes, which cannot be")
-                data = read(shard, offset, length)
-                if not fast.decode_into(data, out):
-                    images.decode_into(data, out)
-            except SampleError as error:
-                out[:] = 0
-                where = self._shards.where(shard)
-                failures.append(Failure(place, where, rows.key(place), str(error)))
+        for start in range(0, len(places), _PIECE):
+            part = slice(start, start + _PIECE)
+            for place, data, out in zip(
+                range(start, len(places)), self._files(places[part]), pixels[part], strict=False
+            ):
+                try:
+                    if isinstance(data, SampleError):
+                        raise data
+                    if not fast.decode_into(data, out):
+                        images.decode_into(data, out)
+                except SampleError as error:
+                    out[:] = 0
+                    where = self._shards.where(places[place][0])
+                    failures.append(Failure(place, where, rows.key(place), str(error)))
         return failures
+
+    def _files(self, places: list[Place]) -> Sequence[bytes | SampleError]:
+        """Return the bytes of image files, or why they cannot be had."""
+        if all(0 < size <= LARGEST for _, _, size in places):
+            files = self._shards.read_open(places)
+            if files is not None:
+                return files
+        return [self._file(*place) for place in places]
+
+    def _file(self, shard: int, offset: int, size: int) -> bytes | SampleError:
+        if not 0 < size <= LARGEST:
+            return SampleError(f"the index gives it {size:,} bytes, which cannot be")
+        try:
+            return self._shards.read(shard, offset, size)
+        except SampleError as error:
+            return error
 
     def close(self) -> None:
         """Close all files; reading opens them again."""

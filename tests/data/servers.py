@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import re
 import socket
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import BinaryIO
 
 os.environ["NO_PROXY"] = "127.0.0.1"  # whatever proxy the environment names
 
@@ -57,29 +59,33 @@ def http_server(root: Path) -> Iterator[Server]:
             fault = server.fault(number, self.path)
             file = root / self.path.partition("?")[0].lstrip("/")
             if (body := server.bodies.get(self.path.partition("?")[0])) is not None:
-                self._send(body, "json")
+                self._send(io.BytesIO(body), "json")
                 return
             if isinstance(fault, int) or not file.is_file():
                 self.send_response(fault if isinstance(fault, int) else 404)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
                 return
-            self._send(file.read_bytes(), str(fault or ""))
+            with file.open("rb") as opened:
+                self._send(opened, str(fault or ""))
 
-        def _send(self, data: bytes, fault: str) -> None:
+        def _send(self, file: BinaryIO, fault: str) -> None:
             found = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+            total = file.seek(0, os.SEEK_END)
             if found and fault != "whole":
-                begin, end = int(found[1]), min(int(found[2]) + 1, len(data))
-                if begin >= len(data):
+                begin, end = int(found[1]), min(int(found[2]) + 1, total)
+                if begin >= total:
                     self.send_response(416)
                     self.send_header("Content-Length", "0")
                     self.end_headers()
                     return
                 self.send_response(206)
-                self.send_header("Content-Range", f"bytes {begin}-{end - 1}/{len(data)}")
-                data = data[begin:end]
+                self.send_header("Content-Range", f"bytes {begin}-{end - 1}/{total}")
             else:
+                begin, end = 0, total
                 self.send_response(200)
+            file.seek(begin)
+            data = file.read(end - begin)
             if fault == "json":
                 self.send_header("Content-Type", "application/json")
             self.send_header("Accept-Ranges", "bytes")
