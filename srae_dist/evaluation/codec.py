@@ -30,11 +30,5 @@ def decode_all(decode: Decode, content: Floats, codes: Floats) -> Pixels:
         codes: N j domain codes, or j: one for all.
     """
     each = np.broadcast_to(codes, (len(content), codes.shape[-1]))
-    return np.concatenate(
-        [
-            decode(
-                content[first : first + BATCH], np.ascontiguousarray(each[first : first + BATCH])
-            )
-            for first in range(0, len(content), BATCH)
-        ]
-    )
+    parts = (slice(first, first + BATCH) for first in range(0, len(content), BATCH))
+    return np.concatenate([decode(content[part], each[part].copy()) for part in parts])
