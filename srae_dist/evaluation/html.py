@@ -21,13 +21,15 @@ from srae_dist.evaluation.section import Picture, Section, Table
 WIDEST = 2400  # pixels of a picture inside the page; the file beside it keeps them all
 _WIDE = 1000  # pixels; wider ones stand alone, and scroll on a phone instead of shrinking
 _LONG = 24  # rows; a table of more is folded until it is asked for
+_NAME = 20  # characters of a row's name that a phone can keep in sight beside its numbers
 _PROSE = 24  # characters of a cell; more are given the room of a sentence
 _HEAVY = 150_000  # bytes; a larger PNG becomes a JPEG, if that helps
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-_NUMBER = re.compile(
+_ONE = (
     r"[<>≤≥≈~]?\s*[-+−]?(\d[\d,  ]*)?\.?\d+(e[-+]?\d+)?\s*(%|dB|s|ms)?"
     r"(\s*±\s*\d[\d,.]*(e[-+]?\d+)?\s*(%|dB)?)?(\s*\(.*\))?"
 )
+_NUMBER = re.compile(rf"{_ONE}(; {_ONE})*")
 _NOTHING = {"", "-", "–", "—", "n/a", "none"}
 _MISSING, _MADE = "not-measured", "how-it-was-made"
 
@@ -111,10 +113,11 @@ def _table(table: Table) -> str:
         for column, number in zip(table.columns, numeric, strict=True)
     )
     rows = "\n".join(f"<tr>{_cells(row, numeric)}</tr>" for row in table.rows)
+    short = all(len(row[0]) <= _NAME for row in table.rows)
+    named = ' class="named"' if short else ""
     box = (
-        '<div class="scroll" role="region" tabindex="0" '
-        f'aria-label="{escape(table.title or "table")}"><table><thead><tr>{head}</tr></thead>'
-        f"<tbody>\n{rows}\n</tbody></table></div>"
+        f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(table.title)}">'
+        f"<table{named}><thead><tr>{head}</tr></thead><tbody>\n{rows}\n</tbody></table></div>"
     )
     if len(table.rows) > _LONG:  # many domains make many pairs
         title = f"{escape(table.title)} ({len(table.rows):,} rows)"

@@ -200,6 +200,7 @@ def test_every_link_of_the_contents_arrives() -> None:
         (["-0.02", "1e-3"], True),
         (["0.0012 ± 3e-05", "31.2 dB"], True),
         (["100.5 (few images)"], True),
+        (["50.0 %; 62.5 %", "98.1 %"], True),
         (["linear", "3"], False),
         (["3 images"], False),
         (["-", ""], False),
