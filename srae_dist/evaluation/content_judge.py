@@ -16,8 +16,9 @@ from srae_dist.core.errors import UserError
 from srae_dist.evaluation.answers import Answers
 from srae_dist.evaluation.encode import Pixels
 from srae_dist.evaluation.encoded import Encoded
-from srae_dist.evaluation.scores import UNSEEN, baselines, spread
+from srae_dist.evaluation.scores import baselines, spread
 from srae_dist.evaluation.small_cnn import Fit, SmallCnn, fit, labelled, read
+from srae_dist.evaluation.subsets import UNSEEN
 
 Rights = list[NDArray[np.bool_]]  # whether each image is read rightly, an entry a seed
 
