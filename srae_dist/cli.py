@@ -10,6 +10,10 @@ import typer
 from srae_dist import __version__
 from srae_dist.batch_translate import batch_translate
 from srae_dist.bench.commands import app as bench_app
+from srae_dist.evaluate.classify import classify
+from srae_dist.evaluate.command import evaluate
+from srae_dist.evaluate.embed import embed
+from srae_dist.evaluate.neighbours import neighbours
 from srae_dist.shard import shard
 from srae_dist.train import train
 
@@ -105,6 +109,10 @@ app.add_typer(bench_app, name="bench")
 app.command()(shard)
 app.command()(train)
 app.command()(batch_translate)
+app.command()(evaluate)
+app.command()(neighbours)
+app.command()(embed)
+app.command()(classify)
 
 
 def main() -> None:

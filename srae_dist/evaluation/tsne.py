@@ -30,7 +30,7 @@ def tsne(codes: ArrayLike, *, perplexity: float = PERPLEXITY, seed: int = 0) -> 
         UserError: fewer than 8 vectors, or a perplexity that is not above 1.
     """
     from sklearn.manifold import TSNE
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     x = np.asarray(codes, np.float64)
     used = fitting_perplexity(len(x), perplexity)
