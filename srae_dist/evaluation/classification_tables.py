@@ -37,7 +37,7 @@ def make_tables(values: Mapping[str, Any]) -> list[Table]:
         Table("Accuracy", columns, rows),
         *(
             Table(
-                f"Confusion, {part} images ({TITLES[values['chosen']]}; mean over seeds)",
+                f"Confusion, {title} images",
                 ("Truth", *(f"answer {name}" for name in values["classes"])),
                 [
                     [name, *(f"{count:,.1f}" for count in counts)]
@@ -46,7 +46,7 @@ def make_tables(values: Mapping[str, Any]) -> list[Table]:
                     )
                 ],
             )
-            for part in ("train", "test")
+            for part, title in (("train", "training"), ("test", "test"))
         ),
     ]
 
@@ -62,9 +62,9 @@ def describe(values: Mapping[str, Any]) -> str:
         f"Probes of {SOURCES[values['code']]} were fitted to '{values['label']}' on "
         f"{images['train']:,} training images ({counts}) and scored on {images['test']:,} held-out "
         f"ones; mean and standard deviation over {values['seeds']} fits, each on nine tenths of "
-        f"its own. The probe was chosen by {values['chosen_by']}, before the test images were "
-        "looked at: the model has been trained on these training images, so their folds look "
-        "better than new images will."
+        f"its own. The probe was chosen by {values['chosen_by']}; the test images had no say. The "
+        "model has been trained on these training images, so their folds look better than new "
+        "images will. Confusion matrices are the chosen probe's, in images, a mean over seeds."
     )
     if values["prior"] == "equal":
         text += " Every class was taken to be as likely."
