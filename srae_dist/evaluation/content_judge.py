@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from srae_dist.core import randomness
 from srae_dist.core.errors import UserError
 from srae_dist.evaluation.answers import Answers
+from srae_dist.evaluation.domain_judge import passing
 from srae_dist.evaluation.encode import Pixels
 from srae_dist.evaluation.encoded import Encoded
 from srae_dist.evaluation.scores import baselines, spread
@@ -79,17 +80,34 @@ def train_judges(
     return Judges(classes, tuple(networks), numbers)
 
 
+def check_label(train: Encoded, test: Encoded, label: str) -> None:
+    """Refuse a label that no image has.
+
+    Raises:
+        UserError: there is none.
+    """
+    if label not in train.labels or label not in test.labels:
+        raise UserError(
+            f"No image has a content label '{label}', which the judges are to read; make shards "
+            "with `srae-dist shard --label-regex`."
+        )
+
+
 def judge_content(
     train: Encoded,
     test: Encoded,
     made: Answers,
     *,
     label: str,
+    domain_judges: Sequence[SmallCnn],
     settings: Fit,
     seeds: Sequence[int],
     device: str | torch.device = "cpu",
 ) -> dict[str, dict[str, Any]]:
     """Judge every ordered pair for which the target has a judge and the sources have labels.
+
+    Args:
+        domain_judges: of all domains, one a seed: who passes as the target, too, is counted.
 
     Returns:
         By pair ("usps_to_mnist") what ``judges.judged`` documents.
@@ -97,11 +115,6 @@ def judge_content(
     Raises:
         UserError: there is no such pair.
     """
-    if label not in train.labels or label not in test.labels:
-        raise UserError(
-            f"No image has a content label '{label}', which the judges are to read; make shards "
-            "with `srae-dist shard --label-regex`."
-        )
     values = {}
     for t, target in enumerate(test.domains):
         sources = [s for s in range(len(test.domains)) if s != t and _labelled(test, s, label)]
@@ -112,7 +125,8 @@ def judge_content(
             continue
         own = _own(judges, test, made, t, label)
         for s in sources:
-            values[f"{test.domains[s]}_to_{target}"] = _pair(judges, test, made, s, t, label) | own
+            found = _pair(judges, domain_judges, test, made, s, t, label)
+            values[f"{test.domains[s]}_to_{target}"] = found | own
     if not values:
         raise UserError(
             f"No translation can be judged by its content label '{label}': every judge needs two "
@@ -122,15 +136,24 @@ def judge_content(
 
 
 def _pair(
-    judges: Judges, test: Encoded, made: Answers, s: int, t: int, label: str
+    judges: Judges,
+    domain_judges: Sequence[SmallCnn],
+    test: Encoded,
+    made: Answers,
+    s: int,
+    t: int,
+    label: str,
 ) -> dict[str, Any]:
     source = test.of(s)
     labels, known = source.labels[label], source.labels[label] != ""
     wanted = labels[known]
-    right = judges.right(made.by_mean_code[s, t][known], wanted)
+    translated = made.by_mean_code[s, t][known]
+    right = judges.right(translated, wanted)
+    passes = passing(domain_judges, translated, t)
     guess = baselines(judges.labels, judges.numbers(wanted), classes=len(judges.classes))
     return {
         **spread("accuracy", _means(right)),
+        **spread("both", _means([a & b for a, b in zip(right, passes, strict=True)])),
         **spread("by_reference", _means(judges.right(made.by_reference[s, t][known], wanted))),
         **spread("source", _means(judges.right(source.pixels[known], wanted))),
         "chance": guess.chance,

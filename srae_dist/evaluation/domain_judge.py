@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from srae_dist.core import randomness
@@ -22,16 +23,10 @@ from srae_dist.evaluation.scores import spread
 from srae_dist.evaluation.small_cnn import Fit, SmallCnn, fit, labelled, read
 
 
-def judge_domains(
-    train: Encoded,
-    test: Encoded,
-    made: Answers,
-    *,
-    settings: Fit,
-    seeds: Sequence[int],
-    device: str | torch.device = "cpu",
-) -> dict[str, dict[str, Any]]:
-    """Judge every ordered pair; by pair ("usps_to_mnist") what ``judges.judged`` documents."""
+def train_judges(
+    train: Encoded, *, settings: Fit, seeds: Sequence[int], device: str | torch.device = "cpu"
+) -> list[SmallCnn]:
+    """Train a judge for each seed on real images of all domains."""
     networks = []
     for seed in seeds:
         named = randomness.seed_of(seed, "domain judge")
@@ -46,29 +41,40 @@ def judge_domains(
                 device=device,
             )
         )
-    own = [_own(networks, test, made, t) for t in range(len(test.domains))]
+    return networks
+
+
+def passing(judges: Sequence[SmallCnn], images: Pixels, target: int) -> list[NDArray[np.bool_]]:
+    """Tell for every seed and image whether it is taken for the target domain's."""
+    return [read(network, images).argmax(axis=1) == target for network in judges]
+
+
+def judge_domains(
+    judges: Sequence[SmallCnn], test: Encoded, made: Answers
+) -> dict[str, dict[str, Any]]:
+    """Judge every ordered pair; by pair ("usps_to_mnist") what ``judges.judged`` documents."""
+    own = [_own(judges, test, made, t) for t in range(len(test.domains))]
     return {
         f"{test.domains[s]}_to_{test.domains[t]}": {
-            **spread("passes", _passes(networks, made.by_mean_code[s, t], t)),
-            **spread("by_reference", _passes(networks, made.by_reference[s, t], t)),
-            **spread("source", _passes(networks, test.of(s).pixels, t)),
+            **spread("passes", _shares(judges, made.by_mean_code[s, t], t)),
+            **spread("by_reference", _shares(judges, made.by_reference[s, t], t)),
+            **spread("source", _shares(judges, test.of(s).pixels, t)),
             **own[t],
             "chance": 1.0 / len(test.domains),
             "images": len(made.by_mean_code[s, t]),
-            "train_images": len(train),
         }
         for s, t in itertools.permutations(range(len(test.domains)), 2)
     }
 
 
-def _own(networks: Sequence[SmallCnn], test: Encoded, made: Answers, target: int) -> dict[str, Any]:
+def _own(judges: Sequence[SmallCnn], test: Encoded, made: Answers, target: int) -> dict[str, Any]:
     """Return how often the target's own images pass: real ones, and reconstructed ones."""
     return {
-        **spread("ceiling", _passes(networks, test.of(target).pixels, target)),
-        **spread("reconstruction", _passes(networks, made.reconstructed[target], target)),
+        **spread("ceiling", _shares(judges, test.of(target).pixels, target)),
+        **spread("reconstruction", _shares(judges, made.reconstructed[target], target)),
     }
 
 
-def _passes(networks: Sequence[SmallCnn], images: Pixels, target: int) -> list[float]:
-    """Return for every seed the share of images that are taken for the target domain's."""
-    return [float(np.mean(read(net, images).argmax(axis=1) == target)) for net in networks]
+def _shares(judges: Sequence[SmallCnn], images: Pixels, target: int) -> list[float]:
+    """Return for every seed the share of the images that passes."""
+    return [float(each.mean()) for each in passing(judges, images, target)]

@@ -10,8 +10,8 @@ import torch
 
 from srae_dist.evaluation import grids
 from srae_dist.evaluation.answers import Answers
-from srae_dist.evaluation.content_judge import judge_content
-from srae_dist.evaluation.domain_judge import judge_domains
+from srae_dist.evaluation.content_judge import check_label, judge_content
+from srae_dist.evaluation.domain_judge import judge_domains, train_judges
 from srae_dist.evaluation.encode import Pixels
 from srae_dist.evaluation.encoded import Encoded
 from srae_dist.evaluation.scores import percent
@@ -52,21 +52,33 @@ def judged(
         A section "judges". ``values["content"]["usps_to_mnist"]`` (an empty table without a label)
         has ``accuracy`` of the target's judge on translations by the mean code, the same
         ``by_reference``, on the ``source`` images unchanged, on ``reconstruction`` and on real
-        images (``ceiling``) of the target, each a mean over seeds beside ``..._std``; ``chance``,
-        ``majority``, ``per_label``, ``images``, ``train_images``.
-        ``values["domain"]["usps_to_mnist"]`` has ``passes``, the share of the translations that
-        is taken for the target domain's, and the same companions. Pairs without labelled images
-        are named in ``values["not_judged"]``.
+        images (``ceiling``) of the target; and ``both``, the share of the translations that is
+        read rightly and passes as the target domain, too. Each is a mean over seeds beside
+        ``..._std``. Beside them ``chance``, ``majority``, ``per_label``, ``images``,
+        ``train_images``. ``values["domain"]["usps_to_mnist"]`` has ``passes``, the share of the
+        translations that is taken for the target domain's, ``by_reference``, ``source``,
+        ``reconstruction`` and ``ceiling`` likewise, ``chance`` and ``images``. Pairs without
+        labelled images are named in ``values["not_judged"]``.
 
     Raises:
         UserError: no image has the label, or no pair can be judged by it.
     """
+    if label is not None:
+        check_label(train, test, label)
+    judges = train_judges(train, settings=domain_fit, seeds=seeds, device=device)
+    domain = judge_domains(judges, test, made)
     content: dict[str, dict[str, Any]] = {}
     if label is not None:
         content = judge_content(
-            train, test, made, label=label, settings=content_fit, seeds=seeds, device=device
+            train,
+            test,
+            made,
+            label=label,
+            domain_judges=judges,
+            settings=content_fit,
+            seeds=seeds,
+            device=device,
         )
-    domain = judge_domains(train, test, made, settings=domain_fit, seeds=seeds, device=device)
     left = [name for name in domain if label is not None and name not in content]
     return Section(
         name="judges",
@@ -92,6 +104,7 @@ def _tables(
 ) -> list[Table]:
     ends = {f"{s}_to_{t}": [s, t] for s in domains for t in domains if s != t}
     heads = ["from", "to", "translations", *_SHOWN_TO_JUDGES.values()]
+    read = [*heads[:3], "and pass as target", *heads[3:]]
     tables = [
         Table(
             "Share that passes as the target domain (sources: the untranslated images)",
@@ -105,12 +118,12 @@ def _tables(
     if not content:
         return tables
     rows = [
-        [*ends[name], *_scores(found, "accuracy")]
+        [*ends[name], *_scores(found, "accuracy", "both")]
         + [f"{100 * found[guess]:.1f} %" for guess in ("chance", "majority")]
         for name, found in content.items()
     ]
     title = f"Accuracy of the content label '{label}' as the target's judge reads it"
-    tables.insert(0, Table(title, [*heads, "chance", "majority"], rows))
+    tables.insert(0, Table(title, [*read, "chance", "majority"], rows))
     names = sorted({name for found in content.values() for name in found["per_label"]})
     if len(names) <= SHOWN:
         each = [
@@ -121,8 +134,8 @@ def _tables(
     return tables
 
 
-def _scores(found: dict[str, Any], headline: str) -> list[str]:
-    return [percent(found, name) for name in (headline, *_SHOWN_TO_JUDGES)]
+def _scores(found: Mapping[str, Any], *headlines: str) -> list[str]:
+    return [percent(found, name) for name in (*headlines, *_SHOWN_TO_JUDGES)]
 
 
 def _share(value: float | None) -> str:
@@ -152,22 +165,26 @@ def _picture(test: Encoded, made: Answers, label: str) -> Picture:
 
 def _text(label: str | None, seeds: int, content: Fit, domain: Fit, left: Sequence[str]) -> str:
     parts = [
-        f"Small convolutional networks, {seeds} seeds, were trained on real training images "
-        f"(shifted by up to {domain.shift} pixels, every class drawn equally) and shown test "
-        "images that the model had translated with the target domain's mean code, or each with "
-        "the domain code of a training image (by a reference). ± is the standard deviation over "
-        "the judges' seeds.",
-        f"The domain judge ({domain.steps} steps of {domain.batch}) tells the real domains "
+        f"Small convolutional networks, one for each of {seeds} seeds, were trained on real "
+        "training images, every class drawn equally, and shown test images that the model had "
+        "translated with the target domain's mean code, or each with the domain code of a "
+        "training image (by a reference). ± is the standard deviation over the judges' seeds.",
+        f"The domain judge ({_how(domain)}) tells the real domains "
         "apart. It never saw a translation: one that passes looks more like the target domain "
         "than like the others, which is less than looking real.",
     ]
     if label is not None:
         parts.append(
-            f"Each target domain's content judge ({content.steps} steps of {content.batch}) reads "
-            f"'{label}'. On real test images it shows what can be reached at most; on the sources "
-            "as they are, what is right before anything is translated: a translation that only "
-            "returns its source scores that, and passes as the target no more often than it."
+            f"Each target domain's content judge ({_how(content)}) reads "
+            f"'{label}'. On real test images it shows what can be reached at most, and on the "
+            "sources as they are, what is right before anything is translated. A translation that "
+            "only returns its source scores that much, so what counts is the share that is read "
+            "rightly and passes as the target, too."
         )
     if left:
         parts.append(f"Not judged, for want of labels: {', '.join(left)}.")
     return " ".join(parts)
+
+
+def _how(settings: Fit) -> str:
+    return f"{settings.steps} steps of {settings.batch} images, shifted by {settings.shift} or less"

@@ -19,7 +19,7 @@ from srae_dist.evaluation.section import Section, Table
 from srae_dist.evaluation.small_cnn import Fit, SmallCnn, Source, fit, read
 
 FIT = Fit(steps=900, lr=3e-3)
-READABLE = 0.5  # R2 on true images from which a factor counts as one that the domain shows
+READABLE = 0.5  # R2 on true images from which a factor counts as one that can be read
 
 VERSIONS = {
     "ceiling": "true images",
@@ -155,7 +155,7 @@ def _tables(pairs: Sequence[Counterparts], values: Mapping[str, Mapping[str, Any
         ]
         title = f"{pair.source} to {pair.target}: R2 of each factor"
         details.append(Table(title, ["factor", *heads], rows))
-    title = f"Mean R2 of the factors that the target domain shows (ceiling at least {READABLE})"
+    title = f"Mean R2 of the factors that are read off true images (R2 at least {READABLE})"
     return [Table(title, ["from", "to", "factors", *heads], summary), *details]
 
 
@@ -169,7 +169,8 @@ def _text(settings: Fit) -> str:
         f"off true images of it ({settings.steps * settings.batch:,} fresh faces, each seen once), "
         "and then read them off held-out images. R2 is 1 when a factor is read perfectly and 0 "
         "when the reading is no better than the factor's mean; it may be far below 0. True images "
-        "are the ceiling: what a domain does not show at this size, no one can read. "
+        "are the ceiling: a factor that is not read off these, hidden by the domain, by the size "
+        "or by the network's short training, says nothing of a translation. "
         "Reconstructions tell what the decoder alone costs. Translations with the true "
         "counterpart's own domain code may have learnt something from that code; by the mean "
         "code all that is read came through the content code. Sources are the untranslated images."
