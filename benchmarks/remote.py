@@ -4,7 +4,9 @@
 
 SHARDS is a folder that `srae-dist shard` wrote; it should hold more than is read in a round. A
 server on loopback, in a process of its own, gives every request that delay; the cache is empty at
-the start of each round. Local and remote rounds alternate. What was fetched while the time was
+the start of each round. Local and remote rounds alternate; a third follows, if curl is there: the
+local loader while curl and sha256sum, in processes of their own, fetch as fast as ours just did.
+What that one loses is the machine's, not the loader's. What was fetched while the time was
 taken is told, too: the look-ahead may bring a small data set before that, and then only a smaller
 window shows what fetching costs.
 """
@@ -12,12 +14,18 @@ window shows what fetching costs.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import multiprocessing
+import os
+import shutil
+import signal
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -72,6 +80,31 @@ def speed(
         return count / took, fetched / took / 2**20, first
 
 
+@contextlib.contextmanager
+def curl(url: str, root: Path, rate: float) -> Iterator[None]:
+    """Fetch shards again and again, ``rate`` MiB a second, and hash them."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = " ".join(file.name for file in sorted(root.glob("train-*.tar")))
+        fetch = f"curl -s --limit-rate {int(rate * 2**20)} {url}/$f -o fetched && sha256sum fetched"
+        command = f"while true; do for f in {files}; do {fetch}; done; done"
+        process = subprocess.Popen(
+            ["sh", "-c", command], cwd=folder, stdout=subprocess.DEVNULL, start_new_session=True
+        )
+        try:
+            time.sleep(0.5)
+            yield
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def told_ratios(name: str, ratios: list[float]) -> str:
+    return (
+        f"{name} / local: median {statistics.median(ratios):.2f} "
+        f"({min(ratios):.2f} to {max(ratios):.2f})"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("shards", type=Path)
@@ -89,7 +122,7 @@ def main() -> None:
     server = context.Process(target=serve, args=(given.shards, given.delay, told), daemon=True)
     server.start()
     url = told.get()
-    ratios, firsts = [], []
+    ratios, bounds, firsts = [], [], []
     options = {name: getattr(given, name) for name in ("workers", "steps", "skip", "window")}
     for number in range(given.rounds):
         local, _, _ = speed(open_split(given.shards, "train"), **options)
@@ -99,14 +132,17 @@ def main() -> None:
             )
         ratios.append(remote / local)
         firsts.append(first)
+        if shutil.which("curl"):
+            with curl(url, given.shards, fetched):
+                beside, _, _ = speed(open_split(given.shards, "train"), **options)
+            bounds.append(beside / local)
         console.info(
             f"round {number}: local {local:,.0f}, remote {remote:,.0f} images/s while "
             f"{fetched:.0f} MiB/s were fetched, first batch after {first:.2f} s"
         )
-    console.info(
-        f"remote / local: median {statistics.median(ratios):.2f} "
-        f"({min(ratios):.2f} to {max(ratios):.2f}); first batch {statistics.median(firsts):.2f} s"
-    )
+    console.info(f"{told_ratios('remote', ratios)}; first batch {statistics.median(firsts):.2f} s")
+    if bounds:
+        console.info(told_ratios("local beside curl", bounds))
     server.terminate()
 
 

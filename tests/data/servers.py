@@ -7,6 +7,7 @@ import io
 import os
 import re
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -106,9 +107,15 @@ def http_server(root: Path) -> Iterator[Server]:
             if fault.startswith("cut"):
                 self.close_connection = True
 
+    class Listener(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, request: object, client_address: object) -> None:
+            if not isinstance(sys.exception(), ConnectionError):  # clients hang up when they please
+                super().handle_error(request, client_address)  # type: ignore[arg-type]
+
     lock = threading.Lock()
-    listener = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    listener.daemon_threads = True
+    listener = Listener(("127.0.0.1", 0), Handler)
     server = Server(f"http://127.0.0.1:{listener.server_address[1]}")
     thread = threading.Thread(target=listener.serve_forever, args=(0.01,), daemon=True)
     thread.start()
