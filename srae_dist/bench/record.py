@@ -37,7 +37,13 @@ def machine() -> dict[str, str]:
 
 def command() -> str:
     """Return the command line that is running, as a user would type it."""
-    return shlex.join(["srae-dist", *sys.argv[1:]])
+    words, skip = ["srae-dist"], False
+    for word in sys.argv[1:]:  # where results go is nobody's business
+        aside = word in ("--json", "--record")
+        if not (skip or aside or word.startswith(("--json=", "--record="))):
+            words.append(word)
+        skip = aside
+    return shlex.join(words)
 
 
 def write(
