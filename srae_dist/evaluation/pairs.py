@@ -155,7 +155,11 @@ def _tables(
     for measure, title in MEASURES.items():
         title = f"{title}: {extractor}" if measure == "vgg" else title
         digits = 2 if measure == "psnr" else 4
-        ratio = [("ratio", "ratio"), ("ratio_mean_code", "by mean code")] if measure == "l1" else []
+        ratio = (
+            [("ratio", "ratio"), ("ratio_mean_code", "mean code's ratio")]
+            if measure == "l1"
+            else []
+        )
         rows = [
             [pair.source, pair.target]
             + [f"{found[name][measure]:.{digits}f}" for name in VERSIONS]
