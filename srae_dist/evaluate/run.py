@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -173,7 +174,7 @@ def measure(
         run=job.run,
         perceptual=job.perceptual,
     )
-    with all_cores(world) as threads:
+    with all_cores() as threads:
         sections, missing = take_all(job, subject, stages)
     pairs = {use: (opened, encoded[use]) for use, opened in job.splits.items()}
     facts = provenance.facts(
@@ -222,20 +223,24 @@ def take_all(job: Job, subject: Subject, stages: Stages) -> tuple[list[Section],
 
 
 @contextlib.contextmanager
-def all_cores(world: World) -> Iterator[int]:
-    """Give this process the machine, now that the other ranks leave; yields its CPU threads.
+def all_cores() -> Iterator[int]:
+    """Give torch the machine, now that the other ranks leave; yields its CPU threads.
 
     The number is the same whatever the number of ranks was, and so are the numbers' last digits.
+    All else stays on one core: probes multiply small matrices, whose threads would mostly wait for
+    each other (on two busy cores the probes of the digits took 260 s with two, 14 s with one).
     """
     import torch
     from threadpoolctl import threadpool_limits
 
     from srae_dist.core.machine import available_cores
 
+    for name in ("scipy.linalg", "sklearn.neighbors"):  # what is loaded later has no limit
+        importlib.import_module(name)
     cores, before = available_cores(), torch.get_num_threads()
-    torch.set_num_threads(cores)
     try:
-        with threadpool_limits(limits=cores):
+        with threadpool_limits(limits=1):
+            torch.set_num_threads(cores)
             yield cores
     finally:
         torch.set_num_threads(before)

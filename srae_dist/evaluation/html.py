@@ -30,6 +30,7 @@ _ONE = (
     r"(\s*±\s*\d[\d,.]*(e[-+]?\d+)?\s*(%|dB)?)?(\s*\(.*\))?"
 )
 _NUMBER = re.compile(rf"{_ONE}(; {_ONE})*")
+_CODE, _AS_CODE = re.compile(r"`([^`]+)`"), r"<code>\1</code>"  # a command in a sentence
 _NOTHING = {"", "-", "–", "—", "n/a", "none"}
 _MISSING, _MADE = "not-measured", "how-it-was-made"
 
@@ -175,7 +176,10 @@ def _inline(image: Image.Image) -> tuple[str, bytes, tuple[int, int]]:
 def _not_measured(missing: Sequence[NotMeasured]) -> str:
     if not missing:
         return ""
-    lines = "".join(f"<li><b>{escape(one.title)}</b> {escape(one.reason)}</li>" for one in missing)
+    lines = "".join(
+        f"<li><b>{escape(one.title)}</b> {_CODE.sub(_AS_CODE, escape(one.reason))}</li>"
+        for one in missing
+    )
     return (
         f'<section id="{_MISSING}"><h2>Not measured</h2><ul class="missing">{lines}</ul></section>'
     )

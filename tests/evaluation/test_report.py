@@ -215,6 +215,11 @@ def test_columns_of_numbers_are_set_to_the_right(cells: list[str], numeric: bool
     assert aligned == (["th", *["td"] * len(cells)] if numeric else [])
 
 
+def test_a_command_in_a_reason_is_set_as_code() -> None:
+    page = html.render(made(not_measured=[NotMeasured("x", "X", "Run `a <b>` first.")]))
+    assert "Run <code>a &lt;b&gt;</code> first." in page
+
+
 def test_long_tables_are_folded() -> None:
     def folded(rows: int) -> bool:
         table = Table("pairs", ["a"], [["x"]] * rows)
