@@ -47,23 +47,22 @@ def _classification(values: Values) -> Iterator[Headline]:
 
 
 def _judges(values: Values) -> Iterator[Headline]:
+    content, domain = values["content"], values["domain"]
+
+    def beside(found: Values) -> str:
+        return f"real images {_percent(found['ceiling'])}, sources {_percent(found['source'])}"
+
     yield from _pairs(
         f"{values['label']} still read",
-        {pair: found["accuracy"] for pair, found in values["content"].items()},
+        {pair: found["accuracy"] for pair, found in content.items()},
         _percent,
-        lambda pair: (
-            f"real images {_percent(values['content'][pair]['ceiling'])}, "
-            f"sources {_percent(values['content'][pair]['source'])}"
-        ),
+        lambda pair: f"and passing {_percent(content[pair]['both'])}; {beside(content[pair])}",
     )
     yield from _pairs(
         "pass as the target",
-        {pair: found["passes"] for pair, found in values["domain"].items()},
+        {pair: found["passes"] for pair, found in domain.items()},
         _percent,
-        lambda pair: (
-            f"real images {_percent(values['domain'][pair]['ceiling'])}, "
-            f"sources {_percent(values['domain'][pair]['source'])}"
-        ),
+        lambda pair: beside(domain[pair]),
     )
 
 
