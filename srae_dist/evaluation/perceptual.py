@@ -84,9 +84,11 @@ class Lpips:
 def _fill(backbone: nn.Module, path: Path) -> None:
     """Put torchvision's weights into lpips's slices, whose layers keep torchvision's numbers."""
     from torch.hub import load_state_dict_from_url
+    from torchvision.models import AlexNet_Weights
 
+    url = AlexNet_Weights.IMAGENET1K_V1.url
     known = load_state_dict_from_url(  # takes what is there, and nothing but tensors of it
-        ALEXNET.url, model_dir=str(path.parent), file_name=path.name, weights_only=True
+        url, model_dir=str(path.parent), file_name=path.name, weights_only=True
     )
     names = backbone.state_dict().keys()
     backbone.load_state_dict({name: known[f"features.{name.split('.', 1)[1]}"] for name in names})

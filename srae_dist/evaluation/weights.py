@@ -23,18 +23,14 @@ class KnownFile:
 
     title: str  # "Inception weights of FID"
     name: str  # what it is saved as
-    url: str
+    fetch: str  # the command that fetches it
     sha256: str
-
-    @property
-    def fetch(self) -> str:
-        """The command that fetches it."""
-        return f"curl -L -o {self.name} {self.url}"
 
 
 INCEPTION = KnownFile(
     "the Inception weights of FID (the TensorFlow network of 2015, as torch-fidelity packs them)",
     "weights-inception-2015-12-05-6726825d.pth",
+    "curl -L -o weights-inception-2015-12-05-6726825d.pth "
     "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
     "weights-inception-2015-12-05-6726825d.pth",
     "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
@@ -42,7 +38,8 @@ INCEPTION = KnownFile(
 ALEXNET = KnownFile(
     "the AlexNet weights below LPIPS (torchvision's)",
     "alexnet-owt-7be5be79.pth",
-    "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
+    'python -c "import torch, torchvision; torch.hub.download_url_to_file('
+    "torchvision.models.AlexNet_Weights.IMAGENET1K_V1.url, 'alexnet-owt-7be5be79.pth')\"",
     "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
 )
 

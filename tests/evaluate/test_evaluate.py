@@ -91,7 +91,7 @@ def test_the_terminal_names_the_headlines_and_the_page(
         (["--train-split", "test"], "name two splits"),
         (["--test-split", "tset"], "Did you mean 'test'?"),
         (["--inception", "/nowhere"], "curl -L -o weights-inception"),
-        (["--lpips", "/nowhere"], "curl -L -o alexnet"),
+        (["--lpips", "/nowhere"], "AlexNet_Weights.IMAGENET1K_V1.url, 'alexnet"),
         (["--vgg", "/nowhere"], "--vgg"),
         (["--device", "abacus"], "--device abacus"),
     ],

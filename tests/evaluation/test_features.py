@@ -80,9 +80,9 @@ def test_missing_and_foreign_files_are_told_at_once(
     tmp_path: Path, build: Any, known: Any, option: str
 ) -> None:
     start = time.perf_counter()
-    with pytest.raises(UserError, match=rf"{option}: No file is named.*curl -L -o {known.name} h"):
+    with pytest.raises(UserError, match=rf"{option}: No file is named.*{known.name}"):
         build(None)
-    with pytest.raises(UserError, match=rf"{option}: .*absent\.pth does not exist.*{known.url}"):
+    with pytest.raises(UserError, match=r"absent\.pth does not exist.*`(curl|python)"):
         build(tmp_path / "absent.pth")
     (tmp_path / "other.pth").write_bytes(b"other weights")
     with pytest.raises(UserError, match=rf"is not {known.title.split('(')[0]}.*{known.sha256}"):
