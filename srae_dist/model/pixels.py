@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # level * (1/128 + rest) - 1, as two products: 255 becomes 1 exactly, as a division would have it
-_HALF, _REST = 1 / 128, 1 / 127.5 - 1 / 128
+_MOST, _REST = 1 / 128, 1 / 127.5 - 1 / 128
 
 
 def normalise(images: Tensor) -> Tensor:
@@ -31,7 +31,7 @@ def _normalise_here(images: Tensor) -> Tensor:
         levels, floats = (
             tensor.numpy().reshape(-1, images.shape[-2] * 3) for tensor in (images, x)
         )
-        cv2.addWeighted(levels, _HALF, levels, _REST, -1.0, floats, cv2.CV_32F)
+        cv2.addWeighted(levels, _MOST, levels, _REST, -1.0, floats, cv2.CV_32F)
     return x
 
 
