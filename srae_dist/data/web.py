@@ -1,7 +1,8 @@
 """Web servers, asked through ``requests``: proxies, certificates, credentials as users have them.
 
 fsspec's own way to them (aiohttp) took more of a core for the same bytes, which the loader then
-lacks (benchmarks/remote-2026-11-25.md). Bytes are taken as they come, so that what arrived before a failure is kept.
+lacks (benchmarks/remote-2026-11-25.md). Bytes are taken as they come, so that what arrived before
+a failure is kept.
 """
 
 from __future__ import annotations
