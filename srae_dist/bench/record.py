@@ -13,6 +13,7 @@ from typing import Any
 
 from srae_dist import __version__
 from srae_dist.core import atomic
+from srae_dist.core.machine import processor
 
 PACKAGES = (
     *("torch", "torchvision", "webdataset", "numpy", "pillow"),
@@ -26,7 +27,7 @@ def machine() -> dict[str, str]:
 
     memory = psutil.virtual_memory().total / 2**30
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "cores": str(psutil.cpu_count()),
         "memory": f"{memory:.0f} GiB",
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
@@ -69,13 +70,3 @@ def write(
     atomic.write_text(path, "\n".join(lines).rstrip() + "\n")
     atomic.write_json(path.with_suffix(".json"), {**facts, **values})
     return path
-
-
-def _processor() -> str:
-    """Return the processor's name, where the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srae_dist import __version__
+from srae_dist.core.machine import processor
 from srae_dist.evaluation.section import Table
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def machine(world: World, threads: int) -> dict[str, Any]:
 
     device = world.device
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "cores": psutil.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30),
         "system": f"{platform.system()} {platform.machine()}",
@@ -161,13 +162,3 @@ def _command() -> list[str]:
     """Return the command line that is running, as a user would type it."""
     launched = Path(sys.argv[0]).stem == "__main__" and Path(sys.argv[0]).parent.name == "evaluate"
     return ["srae-dist", *(["evaluate"] * launched), *sys.argv[1:]]
-
-
-def _processor() -> str:
-    """Return the processor's name, where the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
