@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from srae_dist.core.memory import empty_bytes
+
 _LINE = 64  # bytes of a cache line
 
 Pixels = NDArray[np.uint8]  # H W 3
@@ -27,7 +29,7 @@ def empty_pixels(*shape: int) -> NDArray[np.uint8]:
     to 1.5 times as long, whoever reads the pixels next.
     """
     size = math.prod(shape)
-    raw = np.empty(size + 2 * _LINE, np.uint8)
+    raw = empty_bytes(size + 2 * _LINE)
     begin = -raw.ctypes.data % _LINE + 16
     return raw[begin : begin + size].reshape(shape)
 

@@ -10,6 +10,8 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from srae_dist.core.memory import empty_bytes
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -26,7 +28,7 @@ def normalise(images: Tensor) -> Tensor:
 
 def _normalise_here(images: Tensor) -> Tensor:
     """Normalise in one pass: on a CPU, memory costs more than arithmetic."""
-    x = torch.empty_like(images, dtype=torch.float32)
+    x = torch.from_numpy(empty_bytes(4 * images.numel()).view(np.float32)).view(images.shape)
     if images.numel():
         levels, floats = (
             tensor.numpy().reshape(-1, images.shape[-2] * 3) for tensor in (images, x)
