@@ -161,7 +161,7 @@ def build_networks(recipe: Recipe, image_size: int, *, num_domains: int) -> Obje
         objective=recipe.objective,
         perceptual=recipe.perceptual,
         num_domains=num_domains,
-        flip=recipe.data.flip,
+        data=recipe.data,
         seed=recipe.run.seed,
     )
     if recipe.engine.channels_last:

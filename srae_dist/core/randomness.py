@@ -45,6 +45,15 @@ def coin(slots: Tensor, key: int) -> Tensor:
     return (hash_bits(slots, key) & 1).bool()
 
 
+def uniform(slots: Tensor, count: int, key: int) -> Tensor:
+    """Return ``count`` float32 numbers in [0, 1) for each slot, N x count."""
+    import torch
+
+    rows = hash_bits(slots, key)[:, None]
+    place = torch.arange(count, device=slots.device)[None, :]
+    return (_lowbias32(rows ^ _lowbias32(place + 1)) >> 8).float() * 2.0**-24
+
+
 def normal(slots: Tensor, shape: tuple[int, ...], key: int) -> Tensor:
     """Return standard normal float32 noise of shape ``(len(slots), *shape)``.
 

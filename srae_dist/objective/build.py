@@ -5,6 +5,7 @@ from __future__ import annotations
 from srae_dist.model.autoencoder import AutoEncoder
 from srae_dist.model.build import build_discriminator
 from srae_dist.model.vgg import PerceptualNetwork
+from srae_dist.objective.augment import Augmentation
 from srae_dist.objective.objective import Objective
 from srae_dist.recipe import schema
 
@@ -16,7 +17,7 @@ def build_objective(
     objective: schema.Objective,
     perceptual: schema.Perceptual,
     num_domains: int,  # m
-    flip: bool,  # mirror half of the images
+    data: schema.Data,
     seed: int,
 ) -> Objective:
     """Put discriminators, perceptual network and terms around an auto-encoder.
@@ -38,6 +39,6 @@ def build_objective(
         layer_weights=perceptual.layer_weights or [1.0] * len(perceptual.layers),
         pixel=objective.pixel_weight > 0,
         priors=objective.content_prior > 0 or objective.domain_prior > 0,
-        flip=flip,
+        augment=Augmentation(flip=data.flip, crop=data.crop, light=data.light, seed=seed),
         seed=seed,
     )

@@ -22,6 +22,7 @@ from srae_dist.model.discriminators import CodeDiscriminator
 from srae_dist.model.pixels import normalise
 from srae_dist.model.vgg import PerceptualNetwork
 from srae_dist.objective import terms
+from srae_dist.objective.augment import Augmentation
 from srae_dist.objective.routing import View, routing_table, view_for
 
 
@@ -48,8 +49,8 @@ class Objective(nn.Module):
         layer_weights: Sequence[float],  # a weight per perceptual layer
         pixel: bool,  # the pixel term is on
         priors: bool,  # the KL terms are on
-        flip: bool,  # mirror half of the images
-        seed: int,  # of noise and augmentation
+        augment: Augmentation,
+        seed: int,  # of noise
     ) -> None:
         super().__init__()
         self.autoencoder = autoencoder
@@ -65,8 +66,7 @@ class Objective(nn.Module):
             "entropy": terms.negative_entropy,
             "uniform": terms.cross_entropy_to_uniform,
         }[confusion]
-        self.flip = flip
-        self.flip_key = randomness.seed_of(seed, "flip")
+        self.augment = augment
         self.content_key = randomness.seed_of(seed, "content noise")
         self.domain_key = randomness.seed_of(seed, "domain noise")
 
@@ -78,7 +78,7 @@ class Objective(nn.Module):
         Args:
             images: uint8, N H W C.
             domains: int64, N.
-            slots: int64, N; name the noise and the mirroring of each sample.
+            slots: int64, N; name the noise and the augmentation of each sample.
             weights: float32, a weight per term of ``term_names``.
         """
         x = self.prepare(images, slots)
@@ -99,11 +99,8 @@ class Objective(nn.Module):
         return total, {name: losses[name].detach() for name in self.term_names} | measures
 
     def prepare(self, images: Tensor, slots: Tensor) -> Tensor:
-        """uint8 N H W C to float N C H W in [-1, 1], channels-last, half of it mirrored."""
-        x = normalise(images)
-        if self.flip:
-            mirrored = randomness.coin(slots, self.flip_key)[:, None, None, None]
-            x = torch.where(mirrored, x.flip(3), x)
+        """uint8 N H W C to float N C H W in [-1, 1], channels-last, augmented."""
+        x = self.augment(normalise(images), slots)
         return x.contiguous(memory_format=torch.channels_last)
 
     def views(self, x: Tensor, slots: Tensor) -> tuple[dict[View, Sampled], Codes, Tensor]:

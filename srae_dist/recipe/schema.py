@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, Strict, model_validator
 Positive = Annotated[int, Field(ge=1)]
 Decay = Annotated[float, Field(ge=0.0, lt=1.0)]
 NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+Half = Annotated[float, Field(ge=0.0, le=0.5)]
 PositiveFloat = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 Text = Annotated[str, Field(min_length=1)]
 Names = Annotated[tuple[Text, ...], Strict(False)]
@@ -65,6 +66,10 @@ class Data(Section):
     """Loader processes per rank; default: cores per rank, less one, at most 8."""
     flip: bool = True
     """Mirror half of the images, chosen by hash."""
+    crop: Half = 0.0
+    """Largest part of height and width cut off at a random place; what is left is enlarged."""
+    light: Half = 0.0
+    """Largest change of contrast (a factor 1 +- light) and of brightness (+- light / 2 of white)."""
     on_bad: Literal["error", "substitute"] = "error"
     """A sample that cannot be read: stop, or let another of its domain take its place."""
     bad_budget: Annotated[int, Field(ge=0)] = 100

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from srae_dist.model.build import build_autoencoder, build_discriminator
 from srae_dist.model.vgg import PerceptualNetwork
+from srae_dist.objective.augment import Augmentation
 from srae_dist.objective.objective import Objective
 from srae_dist.recipe.schema import Model
 
@@ -37,7 +38,7 @@ def tiny_objective(
         layer_weights=[1.0],
         pixel=True,
         priors=priors,
-        flip=True,
+        augment=Augmentation(flip=True, seed=seed),
         seed=seed,
     )
 

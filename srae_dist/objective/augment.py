@@ -1,0 +1,49 @@
+"""Random changes to training images: what neither code has to tell, or should not rely on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from srae_dist.core import randomness
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Mirrors, crops and lights images; a function of the seed and each sample's slot.
+
+    ``crop`` is the largest part of height and width that is cut off, ``light`` the largest change
+    of contrast (a factor 1 +- light) and of brightness (+- light, where black is -1 and white 1).
+    """
+
+    flip: bool = False  # mirror half of the images
+    crop: float = 0.0
+    light: float = 0.0
+    seed: int = 0
+
+    def __call__(self, x: Tensor, slots: Tensor) -> Tensor:
+        """Change images N C H W in [-1, 1], each as its slot (int64 N) says."""
+        if self.flip:
+            mirrored = randomness.coin(slots, self._key("flip"))[:, None, None, None]
+            x = torch.where(mirrored, x.flip(3), x)
+        if self.crop:
+            x = self._cropped(x, randomness.uniform(slots, 3, self._key("crop")))
+        if self.light:
+            change = self.light * (2 * randomness.uniform(slots, 2, self._key("light")) - 1)
+            contrast, brightness = change[:, :, None, None, None].unbind(1)
+            x = (x * (1 + contrast) + brightness).clamp(-1, 1)
+        return x
+
+    def _cropped(self, x: Tensor, u: Tensor) -> Tensor:
+        """Cut out a square, of a random size at a random place, and enlarge it to what it was."""
+        side = 1 - self.crop * u[:, 0]
+        place = (1 - side)[:, None] * (2 * u[:, 1:] - 1)
+        theta = torch.cat([torch.diag_embed(side[:, None].expand(-1, 2)), place[:, :, None]], dim=2)
+        grid = F.affine_grid(theta, list(x.shape), align_corners=False)
+        return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+
+    def _key(self, name: str) -> int:
+        return randomness.seed_of(self.seed, name)
