@@ -89,6 +89,7 @@ def train_run(recipe: Recipe, world: World) -> int:
     """Train to the end, or to a stop; return the exit code."""
     from srae_dist.data.order import check_ranks
     from srae_dist.engine.batching import cut_batch
+    from srae_dist.engine.networks import build_networks
     from srae_dist.runtime.launch import choose_precision
     from srae_dist.runtime.lock import locked
 
@@ -140,33 +141,6 @@ def order_of(recipe: Recipe, data: OpenSplit) -> Order:
         lanes=recipe.data.lanes,
         window=recipe.data.window,
     )
-
-
-def build_networks(recipe: Recipe, image_size: int, *, num_domains: int) -> Objective:
-    """Build every network and the objective around them, on the CPU."""
-    import torch
-
-    from srae_dist.model.build import build_autoencoder
-    from srae_dist.objective.build import build_objective
-
-    autoencoder = build_autoencoder(
-        recipe.model,
-        image_size=image_size,
-        seed=recipe.run.seed,
-        checkpoint_activations=recipe.engine.checkpoint_activations,
-    )
-    objective = build_objective(
-        autoencoder,
-        model=recipe.model,
-        objective=recipe.objective,
-        perceptual=recipe.perceptual,
-        num_domains=num_domains,
-        data=recipe.data,
-        seed=recipe.run.seed,
-    )
-    if recipe.engine.channels_last:
-        objective = objective.to(memory_format=torch.channels_last)
-    return objective
 
 
 def settle_threads(
@@ -251,6 +225,7 @@ def run_plan(plan: Plan) -> Outcome:
 
     from srae_dist.data.loader import BadSampleError, make_loader
     from srae_dist.engine import loop, players, snapshot
+    from srae_dist.engine.networks import compiles, loader_workers
     from srae_dist.engine.step import Stepper
     from srae_dist.model.ema import Ema
     from srae_dist.runtime.launch import make_accelerator
@@ -267,7 +242,7 @@ def run_plan(plan: Plan) -> Outcome:
     objective.to(accelerator.device)
     if recipe.engine.deterministic:
         torch.use_deterministic_algorithms(True)
-    if compiles(recipe.engine.compile, world):
+    if compiles(recipe.engine.compile, world.device):
         objective.compile()
     stepper = Stepper(
         accelerator,
@@ -291,7 +266,7 @@ def run_plan(plan: Plan) -> Outcome:
         micro_batch=plan.batching.micro_batch,
         start_step=plan.start,
         stop_step=recipe.train.steps,
-        workers=loader_workers(recipe.data.workers, world),
+        workers=loader_workers(recipe.data.workers, local_ranks=world.local_size),
         pin=world.device.type == "cuda",
         substitute=recipe.data.on_bad == "substitute",
     )
@@ -377,24 +352,6 @@ def build_hooks(plan: Plan, stepper: Stepper, display: TrainDisplay) -> RunHooks
         ),
         skipped=int(plan.state.get("skipped", 0)),
     )
-
-
-def loader_workers(wanted: int | None, world: World) -> int:
-    """Loader processes of a rank: as told, or the rank's share of the cores less one, at most 8.
-
-    Two cores or fewer get none: training needs them more than decoding does.
-    """
-    from srae_dist.core.machine import available_cores
-
-    if wanted is not None:
-        return wanted
-    share = available_cores() // world.local_size
-    return min(8, share - 1) if share > 2 else 0
-
-
-def compiles(wanted: str, world: World) -> bool:
-    """Whether the objective is compiled; on CPUs it was measured to gain nothing."""
-    return wanted == "on" or (wanted == "auto" and world.device.type == "cuda")
 
 
 def introduce(plan: Plan) -> None:

@@ -104,6 +104,54 @@ SHARD_REMARKS = (
 
 
 @app.command()
+def step(
+    recipe: Annotated[
+        str, typer.Option(metavar="RECIPE", help="A recipe file, or the name of one in recipes/.")
+    ] = "ffhq_getchu",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a value, e.g. model.width=32."),
+    ] = None,
+    size: Annotated[int, typer.Option(min=32, max=256, help="Pixels of the images.")] = 64,
+    batch: Annotated[
+        int | None, typer.Option(min=2, help="Images a step (default: 32, on a GPU 512).")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=7, help="Interleaved rounds.")] = 7,
+    steps: Annotated[int, typer.Option(min=1, help="Steps a round, of each but the naive.")] = 2,
+    json: Json = None,
+    record: Record = None,
+) -> None:
+    """Time a training step: ours, the naive one, each part, against the machine's ceiling."""
+    _check(json)
+    from srae_dist.recipe.load import load_recipe
+    from srae_dist.runtime import console
+
+    wanted = [*(set_ or []), f"data.image_size={size}"]
+    if not any(value.startswith("perceptual.weights=") for value in wanted):
+        wanted.append("perceptual.weights=random")  # as fast as any, and there without a download
+    if batch is not None:
+        wanted.append(f"train.global_batch={batch}")
+    loaded = load_recipe(Path(recipe), overrides=wanted).recipe
+
+    from srae_dist.bench import step as bench
+    from srae_dist.runtime.launch import join_world
+
+    world = join_world(loaded.engine.threads)
+    if batch is None:
+        train = loaded.train.model_copy(update={"global_batch": bench.batch_for(world.device)})
+        loaded = loaded.model_copy(update={"train": train})
+    with console.progress(bench.count_works() * (rounds + 1), "measurements") as advance:
+        result = bench.run(loaded, world, rounds=rounds, steps=steps, advance=advance)
+    columns, rows = bench.table(result)
+    console.table(columns, rows, title="one training step, forward, backward and update")
+    words = bench.remarks(result)
+    for line in words:
+        console.info(line)
+    _save(json, result.values)
+    _record("step", record, columns, rows, result.values, words)
+
+
+@app.command()
 def order(
     shards: Annotated[str, typer.Argument(metavar="DIR", help="A shard folder, or its URL.")],
     ranks: Annotated[int, typer.Option(min=1, help="Ranks to take apart and join again.")] = 1,

@@ -69,7 +69,7 @@ class Data(Section):
     crop: Half = 0.0
     """Largest part of height and width cut off at a random place; what is left is enlarged."""
     light: Half = 0.0
-    """Largest change of contrast (a factor 1 +- light) and of brightness (+- light / 2 of white)."""
+    """Largest change of contrast (a factor 1 +- light) and brightness (+- light / 2 of white)."""
     on_bad: Literal["error", "substitute"] = "error"
     """A sample that cannot be read: stop, or let another of its domain take its place."""
     bad_budget: Annotated[int, Field(ge=0)] = 100

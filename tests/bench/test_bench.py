@@ -6,11 +6,16 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
+from srae_dist.bench.naive import NaiveStep
+from srae_dist.bench.parts import NAMES, flops
 from srae_dist.bench.timing import Timing, interleave, ratio
 from srae_dist.cli import app
 from srae_dist.core.errors import UserError
+from srae_dist.recipe.schema import Train
+from tests.objective.tiny import tiny_batch, tiny_objective
 
 
 def run(*arguments: object) -> str:
@@ -67,3 +72,42 @@ def test_interleaving_compares_round_by_round() -> None:
     assert times["slow"] == Timing((2000.0, 4000.0, 6000.0))  # the first round is not counted
     assert times["slow"].per_second == 250.0
     assert ratio(times["slow"], times["fast"]) == 2.0
+
+
+TINY = ["--set", "model.width=8", "--set", "model.max_width=8", "--set", "engine.threads=1"]
+
+
+def test_bench_step_writes_what_it_promises(tmp_path: Path) -> None:
+    file = tmp_path / "numbers.json"
+    small = ["--size", 32, "--batch", 4, "--steps", 1, "--rounds", 7, *TINY]
+    output = run("step", *small, "--json", file, "--record", tmp_path)
+    numbers = json.loads(file.read_text())
+    assert numbers["ratio_to_naive"] > 0 and numbers["share_of_ceiling"] > 0
+    assert 0 <= numbers["loader_wait"] < 1
+    assert numbers["microseconds"].keys() == {"naive", "ours", *NAMES}
+    for losses in numbers["first_losses"].values():
+        assert losses["naive"] == pytest.approx(losses["ours"], rel=0.02)
+    assert "VGG on x_hat" in output and "times as fast as the naive step" in output
+
+
+def test_the_naive_step_trains_on_the_same_losses() -> None:
+    objective = tiny_objective()
+    naive = NaiveStep(objective, Train(), weights=[1.0] * len(objective.term_names))
+    images, domains, slots = tiny_batch()
+    _, ours = objective(images, domains, slots, torch.ones(len(objective.term_names)))
+    losses = naive.take(images, domains, slots)
+    for name in objective.table.keys() - {"discriminator_c", "discriminator_d"}:
+        torch.testing.assert_close(losses[name], ours[name], rtol=1e-4, atol=1e-5)
+    for _ in range(20):
+        later = naive.take(images, domains, slots)
+    assert later["reconstruction"] < losses["reconstruction"]
+    assert later["discriminator_c"] < losses["discriminator_c"]
+
+
+def test_parts_cost_what_they_should() -> None:
+    layer = torch.nn.Conv2d(3, 8, 3, padding=1, bias=False)
+
+    def work() -> None:
+        layer(torch.zeros(2, 3, 16, 16))
+
+    assert flops(work) == 2 * 2 * 256 * 3 * 8 * 9

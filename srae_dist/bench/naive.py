@@ -1,0 +1,74 @@
+"""The training step as it is usually written: the yardstick of ``bench step``.
+
+Same networks, same losses and same noise as ours; fp32 and contiguous, gradients kept through
+VGG-16 and for its weights, on both images; the encoder run again for the discriminators; two
+optimizers that loop over the parameters. It is complete: it trains.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from srae_dist.engine.players import players
+from srae_dist.objective import terms
+from srae_dist.objective.objective import Objective, Sampled
+from srae_dist.objective.routing import view_for
+from srae_dist.recipe.schema import Train
+
+
+class NaiveStep:
+    """A step of its own copy of the networks."""
+
+    def __init__(self, objective: Objective, train: Train, *, weights: Sequence[float]) -> None:
+        """``weights``: of each of the objective's terms."""
+        self.objective = copy.deepcopy(objective).to(memory_format=torch.contiguous_format)
+        self.objective.perceptual.requires_grad_(True)
+        groups = players(self.objective)
+        discriminators = [p for name in ("q_c", "q_d") for p in groups.get(name, [])]
+        loop = {"foreach": False, "fused": False}
+        self.first = torch.optim.Adam(groups["autoencoder"], train.lr, train.betas, **loop)
+        self.second = torch.optim.Adam(
+            discriminators,
+            train.discriminator_lr,
+            train.discriminator_betas,
+            **loop,
+        )
+        self.weights = dict(zip(self.objective.term_names, weights, strict=True))
+
+    def take(self, images: Tensor, domains: Tensor, slots: Tensor) -> dict[str, Tensor]:
+        """Take one step on uint8 images N H W C; return the losses."""
+        objective = self.objective
+        x = images.permute(0, 3, 1, 2).float().div(127.5).sub(1.0).contiguous()
+        x = objective.augment(x, slots)
+        views, codes, x_hat = objective.views(x, slots)
+        losses = {
+            "reconstruction": terms.perceptual(
+                objective.perceptual(x_hat), objective.perceptual(x), objective.layer_weights
+            )
+        }
+        for name, learners in objective.table.items():
+            if name not in ("reconstruction", "discriminator_c", "discriminator_d"):
+                view = views[view_for(learners)]
+                losses[name] = objective.term(name, x, x_hat, codes, view, domains)
+        self._update(self.first, losses)
+        with torch.no_grad():
+            codes = objective.autoencoder.encode(x)
+            z = objective.sample(codes, objective.noise(codes, slots))
+        learnt = self._discriminate(z, domains)
+        self._update(self.second, learnt)
+        return {name: loss.detach() for name, loss in (losses | learnt).items()}
+
+    def _discriminate(self, z: Sampled, domains: Tensor) -> dict[str, Tensor]:
+        return {
+            f"discriminator_{name}": terms.discriminator(q(code), domains)
+            for name, q, code in self.objective.discriminator_inputs(z)
+        }
+
+    def _update(self, optimizer: torch.optim.Optimizer, losses: dict[str, Tensor]) -> None:
+        self.objective.zero_grad()
+        torch.stack([self.weights[name] * loss for name, loss in losses.items()]).sum().backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
