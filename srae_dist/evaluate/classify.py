@@ -72,6 +72,7 @@ def classify(
 
     from srae_dist.data.opened import open_split
     from srae_dist.evaluate.encoding import encode_split
+    from srae_dist.evaluate.one_core import one_core
     from srae_dist.evaluation.classification import classify as measure
     from srae_dist.runtime import checkpoint
     from srae_dist.translation.setup import find_device
@@ -82,7 +83,10 @@ def classify(
     translator = load(file)
     translator.to(find_device(device, default=translator.device))
     train, test = (encode_split(translator, split, per_domain=per_domain) for split in splits)
-    section = measure(train, test, code=from_, label=label, seeds=seeds, prior=prior, names=names)
+    with one_core():
+        section = measure(
+            train, test, code=from_, label=label, seeds=seeds, prior=prior, names=names
+        )
     _show(section)
     if json is not None:
         _save(json, section, file, translator, splits)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -227,19 +226,16 @@ def all_cores() -> Iterator[int]:
     """Give torch the machine, now that the other ranks leave; yields its CPU threads.
 
     The number is the same whatever the number of ranks was, and so are the numbers' last digits.
-    All else stays on one core: probes multiply small matrices, whose threads would mostly wait for
-    each other (on two busy cores the probes of the digits took 260 s with two, 14 s with one).
+    All else stays on one core.
     """
     import torch
-    from threadpoolctl import threadpool_limits
 
     from srae_dist.core.machine import available_cores
+    from srae_dist.evaluate.one_core import one_core
 
-    for name in ("scipy.linalg", "sklearn.neighbors"):  # what is loaded later has no limit
-        importlib.import_module(name)
     cores, before = available_cores(), torch.get_num_threads()
     try:
-        with threadpool_limits(limits=1):
+        with one_core():
             torch.set_num_threads(cores)
             yield cores
     finally:
