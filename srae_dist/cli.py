@@ -14,6 +14,7 @@ from srae_dist.evaluate.classify import classify
 from srae_dist.evaluate.command import evaluate
 from srae_dist.evaluate.embed import embed
 from srae_dist.evaluate.neighbours import neighbours
+from srae_dist.export import export
 from srae_dist.shard import shard
 from srae_dist.train import train
 
@@ -113,6 +114,7 @@ app.command()(evaluate)
 app.command()(neighbours)
 app.command()(embed)
 app.command()(classify)
+app.command()(export)
 
 
 def main() -> None:
