@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,16 +22,14 @@ from srae_dist.translation.options import Format, Options, OutKind, Precision, c
 
 if TYPE_CHECKING:
     from srae_dist.runtime.launch import World
-    from srae_dist.runtime.signals import StopRequest
     from srae_dist.translation.agreement import Agreement
-    from srae_dist.translation.inputs import Images, Item, Unit
-    from srae_dist.translation.job import Progress, State, Total
+    from srae_dist.translation.inputs import Images, Unit
+    from srae_dist.translation.job import State, Total
     from srae_dist.translation.outputs import Output
-    from srae_dist.translation.pipeline import Machine, Work
+    from srae_dist.translation.pipeline import Machine
     from srae_dist.translation.translator import Translator
 
 _SHOWN = 20  # failures named on the screen; all are in the list on disk
-_MOST_THREADS = 16  # of one rank's codecs
 
 
 def batch_translate(
@@ -214,8 +211,10 @@ def work(
     agreement: Agreement,
 ) -> int:
     """Do this rank's share of the units; the main process brings all to their end."""
+    from srae_dist.runtime import console
     from srae_dist.runtime.signals import StopRequest
     from srae_dist.translation.job import Progress, conclude
+    from srae_dist.translation.run import codec_threads, run_units
 
     progress, begun = Progress(options.out), time.monotonic()
     todo = progress.todo(output.units)
@@ -223,7 +222,19 @@ def work(
     # by number: another rank may have done some of them already, so `todo` is each rank's own
     mine = [unit for unit in todo if unit.number % world.size == world.rank]
     with StopRequest(launched=world.launched) as stop, writing(options.out):
-        run_units(machine, output, inputs, progress, mine, stop, world)
+        label = "images" if world.size == 1 else f"images of rank 0 of {world.size}"
+        bar = console.progress(sum(map(len, mine)), label) if world.is_main else _no_bar()
+        with bar as advance:
+            run_units(
+                machine,
+                output,
+                inputs,
+                progress,
+                mine,
+                threads=codec_threads(world.local_size),
+                stopped=lambda: stop.reason is not None,
+                advance=advance,
+            )
         seconds = time.monotonic() - begun
         stopped = agreement.any(stop.reason is not None)
         left = progress.todo(output.units)
@@ -243,41 +254,6 @@ def work(
         total = conclude(options.out, job, records, facts=facts, shown=_SHOWN)
     speed = f" in {seconds:.1f} s ({images / seconds:,.0f} images/s)" if images else ""
     return say_total(options, total, speed)
-
-
-def run_units(
-    machine: Machine,
-    output: Output,
-    inputs: Images,
-    progress: Progress,
-    units: Sequence[Unit],
-    stop: StopRequest,
-    world: World,
-) -> None:
-    """Translate units, and write down each that is complete; a signal ends it early."""
-    from srae_dist.core.machine import available_cores
-    from srae_dist.runtime import console
-
-    def items() -> Iterator[Item]:
-        for unit in units:
-            for item in inputs.read(unit):
-                if stop.reason is not None:
-                    return
-                yield item
-
-    threads = max(2, min(_MOST_THREADS, available_cores() // world.local_size))
-    label = "images" if world.size == 1 else f"images of rank 0 of {world.size}"
-    bar = (
-        console.progress(sum(map(len, units)), label)
-        if world.is_main
-        else contextlib.nullcontext(lambda count: None)
-    )
-    with bar as advance:
-        works = machine.run(items(), threads=threads)
-        for unit, group in itertools.groupby(works, key=lambda work: work.item.unit):
-            record = output.collect(unit, _counted(group, advance))
-            if len(record) == len(unit):  # else a signal cut it short
-                progress.save(unit, record)
 
 
 def introduce(
@@ -383,10 +359,8 @@ def writing(out: Path) -> Iterator[None]:
         ) from None
 
 
-def _counted(works: Iterable[Work], advance: Callable[[int], None]) -> Iterator[Work]:
-    for work in works:
-        advance(1)
-        yield work
+def _no_bar() -> contextlib.AbstractContextManager[Callable[[int], None]]:
+    return contextlib.nullcontext(lambda count: None)
 
 
 def main() -> None:

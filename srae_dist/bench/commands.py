@@ -152,6 +152,52 @@ def step(
 
 
 @app.command()
+def translate(
+    recipe: Annotated[
+        str, typer.Option(metavar="RECIPE", help="A recipe file, or the name of one in recipes/.")
+    ] = "ffhq_getchu",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a value, e.g. model.width=32."),
+    ] = None,
+    size: Annotated[int, typer.Option(min=32, max=256, help="Pixels of the images.")] = 64,
+    batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 64,
+    rounds: Annotated[int, typer.Option(min=7, help="Interleaved rounds.")] = 7,
+    images: Annotated[int, typer.Option(min=64, help="Images a round.")] = 1024,
+    json: Json = None,
+    record: Record = None,
+) -> None:
+    """Time a translation of shards to shards: ours, the bare model, and a naive loop."""
+    _check(json)
+    from srae_dist.recipe.load import load_recipe
+    from srae_dist.runtime import console
+
+    loaded = load_recipe(Path(recipe), overrides=set_ or []).recipe
+
+    from srae_dist.bench import translate as bench
+    from srae_dist.runtime.launch import join_world
+
+    world = join_world(loaded.engine.threads)
+    with console.progress(3 * (rounds + 1), "measurements") as advance:
+        result = bench.run(
+            loaded,
+            world,
+            size=size,
+            images=images,
+            batch=batch,
+            rounds=rounds,
+            advance=advance,
+        )
+    columns, rows = bench.table(result)
+    console.table(columns, rows, title="shards to translated shards")
+    words = bench.remarks(result)
+    for line in words:
+        console.info(line)
+    _save(json, result.values)
+    _record("translate", record, columns, rows, result.values, words)
+
+
+@app.command()
 def order(
     shards: Annotated[str, typer.Argument(metavar="DIR", help="A shard folder, or its URL.")],
     ranks: Annotated[int, typer.Option(min=1, help="Ranks to take apart and join again.")] = 1,

@@ -110,7 +110,9 @@ def count_works(case: Case) -> int:
     return 3 + len(decoders(case.suffix)) + len(WORKERS) * case.workers
 
 
-def make_shards(case: Case, out: Path, *, images: int, folders: Path | None) -> None:
+def make_shards(
+    case: Case, out: Path, *, images: int, folders: Path | None, shards: int | None = None
+) -> None:
     """Write a case's shards, of the built-in faces or of the images of a folder, as a user would.
 
     Raises:
@@ -120,6 +122,8 @@ def make_shards(case: Case, out: Path, *, images: int, folders: Path | None) -> 
     if folders is not None:
         source = ["--folders", str(folders)]
     form = ["--size", str(case.size), "--format", case.suffix, "--quality", str(case.quality)]
+    if shards is not None:
+        form += ["--shards", str(shards)]
     command = [sys.executable, "-m", "srae_dist.shard", *source, *form, "--out", str(out)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

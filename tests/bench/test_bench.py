@@ -9,11 +9,15 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from srae_dist.bench.data import Case, make_shards
 from srae_dist.bench.naive import NaiveStep
 from srae_dist.bench.parts import NAMES, flops
 from srae_dist.bench.timing import Timing, interleave, ratio
+from srae_dist.bench.translate import translate, untrained
 from srae_dist.cli import app
 from srae_dist.core.errors import UserError
+from srae_dist.data.opened import open_split
+from srae_dist.recipe.load import load_recipe
 from srae_dist.recipe.schema import Train
 from tests.objective.tiny import tiny_batch, tiny_objective
 
@@ -111,3 +115,24 @@ def test_parts_cost_what_they_should() -> None:
         layer(torch.zeros(2, 3, 16, 16))
 
     assert flops(work) == 2 * 2 * 256 * 3 * 8 * 9
+
+
+def test_bench_translate_writes_what_it_promises(tmp_path: Path) -> None:
+    file = tmp_path / "numbers.json"
+    small = ["--size", 32, "--batch", 16, "--images", 64, *TINY]
+    output = run("translate", *small, "--json", file, "--record", tmp_path)
+    numbers = json.loads(file.read_text())
+    assert numbers["ratio_to_bare"] > 0 and numbers["ratio_to_naive"] > 0
+    assert numbers["images_per_s"].keys() == {"ours", "bare model", "naive"}
+    assert "of the bare model" in output
+
+
+def test_the_translations_of_the_bench_are_whole(tmp_path: Path) -> None:
+    case = Case("translate", 32, "jpg", 80, longer=1)
+    make_shards(case, tmp_path / "in", images=64, folders=None, shards=2)
+    recipe = load_recipe(Path("quickstart"), overrides=["model.width=8"]).recipe
+    translator = untrained(recipe, 32, torch.device("cpu"))
+    images = translate(translator, tmp_path, batch=16, bf16=False)
+    made = [open_split(tmp_path / "out", split) for split in ("train", "test")]
+    assert images == sum(len(opened.index) for opened in made) > 64
+    assert {opened.image_size for opened in made} == {32}

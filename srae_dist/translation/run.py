@@ -1,0 +1,52 @@
+"""The work itself: units through the machine, each written down once it is complete."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from srae_dist.core.machine import available_cores
+from srae_dist.translation.inputs import Images, Item, Unit
+from srae_dist.translation.job import Progress
+from srae_dist.translation.outputs import Output
+from srae_dist.translation.pipeline import Machine, Work
+
+_MOST_THREADS = 16  # of one rank's codecs
+
+
+def codec_threads(local_ranks: int) -> int:
+    """Return how many threads of a rank decode and encode."""
+    return max(2, min(_MOST_THREADS, available_cores() // local_ranks))
+
+
+def run_units(
+    machine: Machine,
+    output: Output,
+    inputs: Images,
+    progress: Progress,
+    units: Sequence[Unit],
+    *,
+    threads: int,
+    stopped: Callable[[], bool],
+    advance: Callable[[int], None],
+) -> None:
+    """Translate units, and write down each that is complete, until ``stopped`` says so."""
+
+    def items() -> Iterator[Item]:
+        for unit in units:
+            for item in inputs.read(unit):
+                if stopped():
+                    return
+                yield item
+
+    works = machine.run(items(), threads=threads)
+    for unit, group in itertools.groupby(works, key=lambda work: work.item.unit):
+        record = output.collect(unit, _counted(group, advance))
+        if len(record) == len(unit):  # else it was cut short
+            progress.save(unit, record)
+
+
+def _counted(works: Iterable[Work], advance: Callable[[int], None]) -> Iterator[Work]:
+    for work in works:
+        advance(1)
+        yield work
