@@ -15,6 +15,7 @@ from srae_dist.evaluate.command import evaluate
 from srae_dist.evaluate.embed import embed
 from srae_dist.evaluate.neighbours import neighbours
 from srae_dist.export import export
+from srae_dist.recipe_check import check
 from srae_dist.shard import shard
 from srae_dist.train import train
 
@@ -68,35 +69,6 @@ def show(recipe: RecipeName, set_: Overrides = None) -> None:
 
 
 @recipe_app.command()
-def check(recipe: RecipeName, set_: Overrides = None) -> None:
-    """Check a recipe and its shards, as training would, without training."""
-    from srae_dist.data.open import open_shards
-    from srae_dist.data.store import open_store
-    from srae_dist.recipe.load import load_recipe
-    from srae_dist.runtime import console
-
-    loaded = load_recipe(Path(recipe), overrides=set_ or []).recipe
-    manifest = open_shards(loaded.data, model=loaded.model)
-    data, model, train = loaded.data, loaded.model, loaded.train
-    store = open_store(data.root)
-    split = manifest.split(data.split, store)
-    counts = split.counts()
-    images = ", ".join(f"{counts[domain]:,} {domain}" for domain in manifest.domains)
-    size, code = manifest.image_size, model.code_size
-    console.facts(
-        f"{loaded.name} is ready to train",
-        {
-            "data": f"{store.name}, split {data.split}: {images}, in {len(split.shards)} shards",
-            "images": f"{size} x {size} pixels, balance = {data.balance}",
-            "codes": f"content {model.content_channels} x {code} x {code}, "
-            f"domain {model.domain_channels}",
-            "training": f"{train.steps:,} steps of {train.global_batch} images",
-            "run": loaded.run_dir,
-        },
-    )
-
-
-@recipe_app.command()
 def keys() -> None:
     """Print the reference of all recipe keys as Markdown (docs/recipes.md is made with it)."""
     from srae_dist.recipe.show import reference
@@ -105,6 +77,7 @@ def keys() -> None:
     console.info(reference())
 
 
+recipe_app.command()(check)
 app.add_typer(recipe_app, name="recipe")
 app.add_typer(bench_app, name="bench")
 app.command()(shard)

@@ -23,7 +23,8 @@ LAYERS = {
     **dict.fromkeys(("data", "model", "runtime"), 2),
     **dict.fromkeys(("objective", "evaluation", "translation"), 3),
     "engine": 4,
-    **dict.fromkeys(("train", "shard", "batch_translate", "bench", "evaluate", "export"), 5),
+    **dict.fromkeys(("train", "shard", "batch_translate", "bench", "evaluate"), 5),
+    **dict.fromkeys(("export", "recipe_check"), 5),
     "cli": 6,
     **dict.fromkeys(("__main__", "__init__"), 7),
 }

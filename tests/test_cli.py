@@ -82,11 +82,27 @@ def test_recipe_check_with_shards(tmp_path: Path, capsys: pytest.CaptureFixture[
     shard = Shard("train-000000.tar", 7, 1, "0" * 64, {"photo": 3, "anime": 4})
     splits = {"train": Split((shard,), "train.index.safetensors", "0" * 64)}
     Manifest(("photo", "anime"), 32, "png", splits).save(tmp_path)
-    code = call("recipe", "check", "quickstart", "--set", f"data.root={tmp_path}")
+    where = ("--set", f"data.root={tmp_path}")
+    code = call("recipe", "check", "quickstart", *where, "--no-probe")
     out = capsys.readouterr().out
+    assert "2.97 M parameters" in out and "1.6 GFLOP" in out and "images/s" not in out
     assert code == ExitCode.DONE
     assert "3 photo, 4 anime" in out
     assert "32 x 32" in out
+
+
+def test_recipe_check_probes_the_speed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from srae_dist import recipe_check
+    from srae_dist.data.manifest import Manifest
+    from srae_dist.recipe.load import load_recipe
+
+    monkeypatch.setattr(recipe_check, "_PROBE", 0.0)
+    small = ["model.width=8", "model.max_width=8", "train.global_batch=2", "engine.threads=1"]
+    recipe = load_recipe(Path("quickstart"), overrides=small).recipe
+    facts = recipe_check.costs(recipe, Manifest(("photo", "anime"), 32, "png", {}), probe=True)
+    assert "images/s on one cpu rank" in facts["speed"]
 
 
 @pytest.mark.parametrize("command", [("recipe", "show"), ("recipe", "check"), ("train",)])

@@ -65,3 +65,9 @@ class Up(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = F.interpolate(x, scale_factor=2, mode="nearest")
         return self.conv(x)  # type: ignore[no-any-return]
+
+
+def memory_format_of(convolution: nn.Conv2d) -> torch.memory_format:
+    """Return the layout of a convolution's weights, which its input should share."""
+    last = convolution.weight.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if last else torch.contiguous_format

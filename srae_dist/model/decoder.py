@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srae_dist.model.blocks import ResidualBlock, Up, norm, stage_widths
+from srae_dist.model.blocks import ResidualBlock, Up, memory_format_of, norm, stage_widths
 
 
 class Decoder(nn.Module):
@@ -40,5 +40,6 @@ class Decoder(nn.Module):
         self.out = nn.Conv2d(widths[-1], 3, 3, padding=1)
 
     def forward(self, content: Tensor, domain: Tensor) -> Tensor:
-        h = self.layers(torch.cat([content, domain], dim=1))
+        z = torch.cat([content, domain], dim=1)  # the maps' layouts differ, and theirs from ours
+        h = self.layers(z.contiguous(memory_format=memory_format_of(self.out)))
         return self.out(F.silu(self.norm(h)))  # type: ignore[no-any-return]

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from srae_dist.model.blocks import memory_format_of
+
 
 class CodeDiscriminator(nn.Module):
     """Code maps N C a b to domain logits N m.
@@ -37,4 +39,7 @@ class CodeDiscriminator(nn.Module):
         self.out = nn.Linear(width, num_domains)
 
     def forward(self, z: Tensor) -> Tensor:
+        first = self.layers[0]
+        assert isinstance(first, nn.Conv2d)
+        z = z.contiguous(memory_format=memory_format_of(first))
         return self.out(self.layers(z).mean(dim=(2, 3))).float()  # type: ignore[no-any-return]
