@@ -63,8 +63,8 @@ def costs(recipe: Recipe, manifest: Manifest, *, probe: bool) -> dict[str, str]:
     Raises:
         UserError: the perceptual network's weights are not to be had, or nothing fits together.
     """
-    from srae_dist.engine.batching import cut_batch
     from srae_dist.engine.cost import step_cost
+    from srae_dist.engine.fit import settle_batching
     from srae_dist.engine.networks import build_networks
     from srae_dist.engine.probe import images_per_second
     from srae_dist.runtime.launch import choose_precision, join_world
@@ -77,14 +77,8 @@ def costs(recipe: Recipe, manifest: Manifest, *, probe: bool) -> dict[str, str]:
     bf16 = choose_precision(recipe.train.precision, world.device) == "bf16"
     objective = build_networks(recipe, size, num_domains=len(manifest.domains))
     cost = step_cost(objective, image_size=size, bf16=bf16)
-    batching = cut_batch(
-        global_batch=recipe.train.global_batch,
-        micro_batch=recipe.train.micro_batch,
-        ranks=world.size,
-        device=world.device.type,
-        image_size=size,
-    )
-    count = batching.micro_batch
+    precision = "bf16" if bf16 else "fp32"
+    count = settle_batching(recipe, world, objective, precision).micro_batch
     facts = {
         "model": f"{cost.parameters / 1e6:.2f} M parameters",
         "step": f"{cost.flop_per_image / 1e9:.1f} GFLOP and about "

@@ -88,7 +88,7 @@ def train(
 def train_run(recipe: Recipe, world: World) -> int:
     """Train to the end, or to a stop; return the exit code."""
     from srae_dist.data.order import check_ranks
-    from srae_dist.engine.batching import cut_batch
+    from srae_dist.engine.fit import settle_batching
     from srae_dist.engine.networks import build_networks
     from srae_dist.runtime.launch import choose_precision
     from srae_dist.runtime.lock import locked
@@ -97,17 +97,13 @@ def train_run(recipe: Recipe, world: World) -> int:
     data = open_data(recipe, recipe.data.split)
     size, order = data.image_size, order_of(recipe, data)
     precision = choose_precision(recipe.train.precision, world.device)
-    batching = cut_batch(
-        global_batch=recipe.train.global_batch,
-        micro_batch=recipe.train.micro_batch,
-        ranks=world.size,
-        device=world.device.type,
-        image_size=size,
-    )
-    check_ranks(order, micro_batch=batching.micro_batch, ranks=world.size)
     objective = build_networks(recipe, size, num_domains=len(data.manifest.domains))
     with locked(run_dir) if world.is_main else contextlib.nullcontext():
         folder, state = find_checkpoint(recipe, run_dir)
+        batching = settle_batching(
+            recipe, world, objective, precision, saved=int(state.get("micro_batch", 0))
+        )
+        check_ranks(order, micro_batch=batching.micro_batch, ranks=world.size)
         if world.device.type == "cpu" and int(state.get("step", 0)) < recipe.train.steps:
             threads = settle_threads(recipe, world, objective, batching, precision, state)
             world = dataclasses.replace(world, threads=threads)

@@ -28,9 +28,15 @@ class Batching:
 
 
 def cut_batch(
-    *, global_batch: int, micro_batch: int | None, ranks: int, device: str, image_size: int
+    *,
+    global_batch: int,
+    micro_batch: int | None,
+    ranks: int,
+    device: str,
+    image_size: int,
+    most: int | None = None,
 ) -> Batching:
-    """Cut the global batch for this launch.
+    """Cut the global batch for this launch; ``most`` images fit into a micro-batch.
 
     Raises:
         UserError: it cannot be cut evenly; says what would fit.
@@ -44,6 +50,7 @@ def cut_batch(
         )
     if micro_batch is None:
         limit = max(1, DEFAULT_IMAGES.get(device, 32) * 64 * 64 // image_size**2)
+        limit = min(limit, most or limit)
         micro_batch = max(n for n in range(1, per_rank + 1) if per_rank % n == 0 and n <= limit)
     if per_rank % micro_batch:
         raise UserError(

@@ -103,6 +103,17 @@ def join_world(threads: int | None = None) -> World:
     )
 
 
+def least(number: int, world: World) -> int:
+    """Return the smallest number that any rank has; all ranks call it together."""
+    import torch
+
+    if world.size == 1:
+        return number
+    numbers = torch.tensor(number, device=world.device)
+    torch.distributed.all_reduce(numbers, torch.distributed.ReduceOp.MIN)
+    return int(numbers)
+
+
 def choose_precision(wanted: str, device: torch.device) -> str:
     """Resolve ``auto`` to what the hardware computes natively, and check it against the launch.
 
