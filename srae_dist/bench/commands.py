@@ -26,6 +26,16 @@ Record = Annotated[
     ),
 ]
 
+RecipeName = Annotated[
+    str, typer.Option(metavar="RECIPE", help="A recipe file, or the name of one in recipes/.")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a value, e.g. model.width=32."),
+]
+Size = Annotated[int, typer.Option(min=32, max=256, help="Pixels of the images.")]
+Rounds = Annotated[int, typer.Option(min=7, help="Interleaved rounds.")]
+
 
 @app.command()
 def data(
@@ -39,7 +49,7 @@ def data(
         list[str] | None,
         typer.Option(metavar="NAME", help="A case, as in 'jpg 64'. Repeatable. Default: all."),
     ] = None,
-    rounds: Annotated[int, typer.Option(min=7, help="Interleaved rounds.")] = 9,
+    rounds: Rounds = 9,
     images: Annotated[int, typer.Option(min=256, help="Images a round.")] = 2048,
     json: Json = None,
     record: Record = None,
@@ -78,7 +88,7 @@ def shard(
     folder: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Images to write (default: built-in faces).")
     ] = None,
-    rounds: Annotated[int, typer.Option(min=7, help="Interleaved rounds.")] = 9,
+    rounds: Rounds = 9,
     images: Annotated[int, typer.Option(min=64, help="Images a round.")] = 2048,
     json: Json = None,
     record: Record = None,
@@ -105,18 +115,13 @@ SHARD_REMARKS = (
 
 @app.command()
 def step(
-    recipe: Annotated[
-        str, typer.Option(metavar="RECIPE", help="A recipe file, or the name of one in recipes/.")
-    ] = "ffhq_getchu",
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Override a value, e.g. model.width=32."),
-    ] = None,
-    size: Annotated[int, typer.Option(min=32, max=256, help="Pixels of the images.")] = 64,
+    recipe: RecipeName = "ffhq_getchu",
+    set_: Overrides = None,
+    size: Size = 64,
     batch: Annotated[
         int | None, typer.Option(min=2, help="Images a step (default: 32, on a GPU 512).")
     ] = None,
-    rounds: Annotated[int, typer.Option(min=7, help="Interleaved rounds.")] = 7,
+    rounds: Rounds = 7,
     steps: Annotated[int, typer.Option(min=1, help="Steps a round, of each but the naive.")] = 2,
     json: Json = None,
     record: Record = None,
@@ -153,16 +158,11 @@ def step(
 
 @app.command()
 def translate(
-    recipe: Annotated[
-        str, typer.Option(metavar="RECIPE", help="A recipe file, or the name of one in recipes/.")
-    ] = "ffhq_getchu",
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Override a value, e.g. model.width=32."),
-    ] = None,
-    size: Annotated[int, typer.Option(min=32, max=256, help="Pixels of the images.")] = 64,
+    recipe: RecipeName = "ffhq_getchu",
+    set_: Overrides = None,
+    size: Size = 64,
     batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 64,
-    rounds: Annotated[int, typer.Option(min=7, help="Interleaved rounds.")] = 7,
+    rounds: Rounds = 7,
     images: Annotated[int, typer.Option(min=64, help="Images a round.")] = 1024,
     json: Json = None,
     record: Record = None,
