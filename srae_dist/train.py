@@ -75,11 +75,9 @@ def train(
     loaded = load_recipe(Path(recipe), overrides=set_ or []).recipe
     open_shards(loaded.data, model=loaded.model)
 
-    from srae_dist.core.memory import keep_freed_memory
     from srae_dist.runtime import exit_file
     from srae_dist.runtime.launch import join_world
 
-    keep_freed_memory()
     world = join_world(loaded.engine.threads)
     with exit_file.recording_errors(Path(loaded.run_dir), enabled=world.is_main):
         return train_run(loaded, world)

@@ -138,10 +138,11 @@ def step(
         wanted.append(f"train.global_batch={batch}")
     loaded = load_recipe(Path(recipe), overrides=wanted).recipe
 
-    from srae_dist.bench import step as bench
     from srae_dist.runtime.launch import join_world
 
-    world = join_world(loaded.engine.threads)
+    world = join_world(loaded.engine.threads)  # before torch makes its first tensor
+    from srae_dist.bench import step as bench
+
     if batch is None:
         train = loaded.train.model_copy(update={"global_batch": bench.batch_for(world.device)})
         loaded = loaded.model_copy(update={"train": train})
@@ -174,10 +175,11 @@ def translate(
 
     loaded = load_recipe(Path(recipe), overrides=set_ or []).recipe
 
-    from srae_dist.bench import translate as bench
     from srae_dist.runtime.launch import join_world
 
     world = join_world(loaded.engine.threads)
+    from srae_dist.bench import translate as bench
+
     with console.progress(3 * (rounds + 1), "measurements") as advance:
         result = bench.run(
             loaded,

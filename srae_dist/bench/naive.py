@@ -1,8 +1,9 @@
 """The training step as it is usually written: the yardstick of ``bench step``.
 
 Same networks, same losses and same noise as ours; fp32 and contiguous, gradients kept through
-VGG-16 and for its weights, on both images; the encoder run again for the discriminators; two
-optimizers that loop over the parameters. It is complete: it trains.
+VGG-16 and for its weights, on both images; the encoder run again for the discriminators; images
+enlarged before they are convolved; two optimizers that loop over the parameters. It is complete: it
+trains.
 """
 
 from __future__ import annotations
@@ -12,12 +13,22 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from srae_dist.engine.players import players
+from srae_dist.model.blocks import DoublingConv2d
 from srae_dist.objective import terms
 from srae_dist.objective.objective import Objective, Sampled
 from srae_dist.objective.routing import view_for
 from srae_dist.recipe.schema import Train
+
+
+class _EnlargedConv2d(DoublingConv2d):
+    """What it is, done step by step."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.interpolate(x, scale_factor=2, mode="nearest")
+        return F.conv2d(x, self.weight, self.bias, padding=1)
 
 
 class NaiveStep:
@@ -27,6 +38,9 @@ class NaiveStep:
         """``weights``: of each of the objective's terms."""
         self.objective = copy.deepcopy(objective).to(memory_format=torch.contiguous_format)
         self.objective.perceptual.requires_grad_(True)
+        for module in self.objective.modules():
+            if isinstance(module, DoublingConv2d):
+                module.__class__ = _EnlargedConv2d
         groups = players(self.objective)
         discriminators = [p for name in ("q_c", "q_d") for p in groups.get(name, [])]
         loop = {"foreach": False, "fused": False}
@@ -45,11 +59,7 @@ class NaiveStep:
         x = images.permute(0, 3, 1, 2).float().div(127.5).sub(1.0).contiguous()
         x = objective.augment(x, slots)
         views, codes, x_hat = objective.views(x, slots)
-        losses = {
-            "reconstruction": terms.perceptual(
-                objective.perceptual(x_hat), objective.perceptual(x), objective.layer_weights
-            )
-        }
+        losses = {"reconstruction": self._perceptual(x_hat, x)}
         for name, learners in objective.table.items():
             if name not in ("reconstruction", "discriminator_c", "discriminator_d"):
                 view = views[view_for(learners)]
@@ -61,6 +71,11 @@ class NaiveStep:
         learnt = self._discriminate(z, domains)
         self._update(self.second, learnt)
         return {name: loss.detach() for name, loss in (losses | learnt).items()}
+
+    def _perceptual(self, x_hat: Tensor, x: Tensor) -> Tensor:
+        features = zip(self.objective.perceptual(x_hat), self.objective.perceptual(x), strict=True)
+        losses = torch.stack([F.mse_loss(found, target) for found, target in features])
+        return losses @ losses.new_tensor(self.objective.layer_weights)
 
     def _discriminate(self, z: Sampled, domains: Tensor) -> dict[str, Tensor]:
         return {

@@ -18,7 +18,6 @@ from srae_dist.bench.data import Case, make_shards
 from srae_dist.bench.naive import NaiveStep
 from srae_dist.bench.parts import NAMES, Inputs, flops, parts
 from srae_dist.bench.timing import Timing, Work, interleave, ratio, timed
-from srae_dist.core.memory import keep_freed_memory
 from srae_dist.core.types import Batch
 from srae_dist.data.loader import make_loader, make_order
 from srae_dist.data.opened import OpenSplit, open_split
@@ -103,7 +102,6 @@ def run(
     advance: Callable[[int], None],
 ) -> Result:
     """Measure the recipe's step on built-in faces, on one process; ``steps`` a round each."""
-    keep_freed_memory()
     size, batch = recipe.data.image_size or 64, recipe.train.global_batch
     precision = choose_precision(recipe.train.precision, world.device)
     with ExitStack() as stack:

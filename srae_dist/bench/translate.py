@@ -16,7 +16,6 @@ from torchvision.transforms.functional import normalize, to_tensor
 
 from srae_dist.bench.data import Case, make_shards
 from srae_dist.bench.timing import Timing, Work, interleave, ratio, timed
-from srae_dist.core.memory import keep_freed_memory
 from srae_dist.data.opened import open_split
 from srae_dist.data.plan import Form
 from srae_dist.data.reader import take
@@ -67,7 +66,6 @@ def run(
     advance: Callable[[int], None],
 ) -> Result:
     """Measure an untrained model of the recipe on built-in faces, JPEG shards to JPEG shards."""
-    keep_freed_memory()
     precision = choose_precision(recipe.train.precision, world.device)
     bf16 = precision == "bf16"
     with tempfile.TemporaryDirectory(prefix="srae_dist-bench-") as name:

@@ -8,6 +8,7 @@ block for ten batches or more. Memory for the pixels of a batch is therefore kep
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections import deque
@@ -23,10 +24,12 @@ _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # mallopt's names for them
 def keep_freed_memory() -> bool:
     """Have the C library keep freed blocks for reuse, up to 2 GiB; returns whether it agreed.
 
-    Only glibc (most Linux systems) has the setting and the need. A process calls it once, early.
+    Only glibc (most Linux systems) has the setting and the need. A process calls it once, before
+    torch makes its first tensor: torch is asked for huge pages, too, and reads that wish only then.
     """
     if sys.platform != "linux":
         return False
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     import ctypes
 
     try:
@@ -55,7 +58,7 @@ def empty_bytes(count: int) -> NDArray[np.uint8]:
     """Return ``count`` bytes of memory with anything in it.
 
     A large block is kept, and given out again when no array, view or tensor of it is left. It lies
-    in huge pages where Linux lends them; torch's own memory does not.
+    in huge pages where Linux lends them.
     """
     if count < _LARGE:
         return np.empty(count, np.uint8)

@@ -7,16 +7,18 @@ the constant map of a domain code is not normalised away.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-GROUP_CHANNELS = 8
+GROUP_CHANNELS = 16  # of eight, group norm's gradient takes a CPU seven times as long
 
 
 def norm(channels: int) -> nn.GroupNorm:
-    """Group norm over groups of eight channels."""
-    return nn.GroupNorm(channels // GROUP_CHANNELS, channels)
+    """Group norm over groups of 16 channels, or of 8 where 16 does not divide them."""
+    return nn.GroupNorm(channels // math.gcd(channels, GROUP_CHANNELS), channels)
 
 
 def stage_widths(width: int, max_width: int, stages: int) -> list[int]:
@@ -55,19 +57,44 @@ class Down(nn.Module):
         return self.conv(x)  # type: ignore[no-any-return]
 
 
+class DoublingConv2d(nn.Conv2d):
+    """Nearest neighbours, then a 3 x 3 convolution, N C H W to N D 2H 2W, in one go.
+
+    An enlarged image says everything four times, and the convolution would multiply it as often. A
+    transposed convolution by the kernel that is widened instead gives the same sums with 16
+    products for 36.
+    """
+
+    def __init__(self, channels: int, out_channels: int) -> None:
+        super().__init__(channels, out_channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv_transpose2d(x, widened(self.weight), self.bias, stride=2, padding=1)
+
+
+def widened(weight: Tensor) -> Tensor:
+    """Turn a 3 x 3 convolution's weight, D C 3 3, into the transposed one's, C D 4 4.
+
+    Neighbouring taps meet the same pixel of the image that was not enlarged, so they are added.
+    """
+    w = weight.transpose(0, 1).flip(2, 3)
+    w = F.pad(w, (0, 1)) + F.pad(w, (1, 0))
+    w = F.pad(w, (0, 0, 0, 1)) + F.pad(w, (0, 0, 1, 0))
+    return w.contiguous(memory_format=memory_format_of(weight))
+
+
 class Up(nn.Module):
     """Double the resolution: nearest neighbour, then a convolution."""
 
     def __init__(self, channels: int, out_channels: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, out_channels, 3, padding=1)
+        self.conv = DoublingConv2d(channels, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.interpolate(x, scale_factor=2, mode="nearest")
         return self.conv(x)  # type: ignore[no-any-return]
 
 
-def memory_format_of(convolution: nn.Conv2d) -> torch.memory_format:
-    """Return the layout of a convolution's weights, which its input should share."""
-    last = convolution.weight.is_contiguous(memory_format=torch.channels_last)
+def memory_format_of(weight: Tensor) -> torch.memory_format:
+    """Return the layout of a convolution's weight, which its input should share."""
+    last = weight.is_contiguous(memory_format=torch.channels_last)
     return torch.channels_last if last else torch.contiguous_format

@@ -41,5 +41,5 @@ class Decoder(nn.Module):
 
     def forward(self, content: Tensor, domain: Tensor) -> Tensor:
         z = torch.cat([content, domain], dim=1)  # the maps' layouts differ, and theirs from ours
-        h = self.layers(z.contiguous(memory_format=memory_format_of(self.out)))
+        h = self.layers(z.contiguous(memory_format=memory_format_of(self.out.weight)))
         return self.out(F.silu(self.norm(h)))  # type: ignore[no-any-return]

@@ -41,5 +41,5 @@ class CodeDiscriminator(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         first = self.layers[0]
         assert isinstance(first, nn.Conv2d)
-        z = z.contiguous(memory_format=memory_format_of(first))
+        z = z.contiguous(memory_format=memory_format_of(first.weight))
         return self.out(self.layers(z).mean(dim=(2, 3))).float()  # type: ignore[no-any-return]

@@ -19,7 +19,7 @@ from srae_dist.core.errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor
 
-VERSION = 1
+VERSION = 2  # 2: group norm over 16 channels instead of 8
 DIGESTS = "checkpoint.json"
 STATE = "state.json"
 EMA = "ema.safetensors"

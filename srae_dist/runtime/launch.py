@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from srae_dist.core.errors import UserError
 from srae_dist.core.machine import available_cores
+from srae_dist.core.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     import torch
@@ -59,7 +60,7 @@ class World:
 
 
 def join_world(threads: int | None = None) -> World:
-    """Join the other processes of the launch and set this one's CPU threads.
+    """Join the other processes of the launch, and settle this one's CPU threads and memory.
 
     Args:
         threads: CPU threads of this process; None shares the cores among the machine's ranks. The
@@ -68,6 +69,7 @@ def join_world(threads: int | None = None) -> World:
     Raises:
         UserError: the launch command asked for more processes than it started.
     """
+    keep_freed_memory()
     import torch
     from accelerate import PartialState
 

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -48,6 +49,26 @@ def test_blocks_are_reused_without_page_faults() -> None:
     if not kept:
         pytest.skip("another C library than glibc")
     assert faults < 500 < count()[1]
+
+
+HUGE = """
+import sys
+from srae_dist.runtime.launch import join_world
+join_world(1)
+import torch
+held = [torch.ones(4 << 20) for _ in range(4)]
+print(next(l.split()[1] for l in open("/proc/self/smaps_rollup") if l.startswith("AnonHuge")))
+"""
+
+
+@pytest.mark.skipif(
+    not (lent := Path("/sys/kernel/mm/transparent_hugepage/enabled")).exists()
+    or "[never]" in lent.read_text(),
+    reason="this system lends no huge pages",
+)
+def test_torch_has_huge_pages_in_every_command_that_computes() -> None:
+    done = subprocess.run([sys.executable, "-c", HUGE], capture_output=True, text=True, check=True)
+    assert int(done.stdout) >= 32 << 10  # kB, of 64 MiB
 
 
 @pytest.fixture

@@ -7,10 +7,11 @@ import copy
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from srae_dist.core.errors import UserError
 from srae_dist.model.autoencoder import AutoEncoder
-from srae_dist.model.blocks import ResidualBlock, norm, stage_widths
+from srae_dist.model.blocks import DoublingConv2d, ResidualBlock, norm, stage_widths
 from srae_dist.model.build import build_autoencoder, build_discriminator, check_sizes
 from srae_dist.recipe.schema import Model
 from tests.objective.tiny import MODEL, SIZE, tiny_batch, tiny_objective
@@ -287,3 +288,24 @@ def test_unfit_sizes_are_refused(image: int, code: int) -> None:
     with pytest.raises(UserError, match=rf"{image} pixels.*model\.code_size = {code}"):
         check_sizes(image, code)
     assert not Model(code_size=code).fits(image)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_doubling_is_enlarging_and_then_convolving(layout: torch.memory_format) -> None:
+    convolution = DoublingConv2d(5, 7).double().to(memory_format=layout)
+    x = torch.randn(2, 5, 6, 4, dtype=torch.float64).contiguous(memory_format=layout)
+    enlarged = F.interpolate(x, scale_factor=2, mode="nearest")
+    expected = F.conv2d(enlarged, convolution.weight, convolution.bias, padding=1)
+    found = convolution(x)
+    assert found.is_contiguous(memory_format=layout)
+    torch.testing.assert_close(found, expected)
+    g = torch.randn_like(expected)
+    parameters = tuple(convolution.parameters())
+    wanted = torch.autograd.grad(expected, parameters, g)
+    torch.testing.assert_close(torch.autograd.grad(found, parameters, g), wanted)
+
+
+@pytest.mark.parametrize("channels", [8, 16, 24, 40, 64, 256])
+def test_norm_groups_divide_and_hold_more_than_one_channel(channels: int) -> None:
+    layer = norm(channels)
+    assert channels // layer.num_groups in (8, 16)

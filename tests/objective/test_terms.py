@@ -135,3 +135,25 @@ def test_half_precision_is_summed_in_float32() -> None:
     f, t = torch.full((4,), 300.0, dtype=torch.float16), torch.zeros(4, dtype=torch.float16)
     assert float(terms.perceptual([f], [t], [1.0])) == pytest.approx(90_000)
     assert terms.pixel(f, t).dtype == torch.float32
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16, torch.float16])
+def test_squared_error_is_the_plain_formula_s(kind: torch.dtype) -> None:
+    f, t = torch.randn(2, 3, 4, 5, 6, generator=torch.Generator().manual_seed(0)).to(kind)
+    plain = f.float().requires_grad_()
+    f.requires_grad_()
+    found = terms.mean_squared_error(f, t)
+    expected = (plain - t.float()).square().mean()
+    (3 * found).backward()
+    (3 * expected).backward()
+    assert f.grad is not None and plain.grad is not None
+    assert found.dtype == torch.float32 and f.grad.dtype == kind
+    rounding = 2 * torch.finfo(kind).eps
+    torch.testing.assert_close(found, expected, rtol=rounding, atol=0.0)
+    torch.testing.assert_close(f.grad.float(), plain.grad, rtol=rounding, atol=1e-6)
+
+
+def test_squared_error_of_equals_is_nothing() -> None:
+    f = torch.ones(2, 3, requires_grad=True)
+    terms.mean_squared_error(f, torch.ones(2, 3)).backward()
+    assert f.grad is not None and not f.grad.any()

@@ -262,7 +262,7 @@ def test_nonsense_is_refused_in_a_sentence(tmp_path: Path) -> None:
     [
         (None, "not written by srae_dist"),
         ({"other": "1"}, "not written by srae_dist"),
-        ({checkpoint.METADATA_KEY: '{"version": 99}'}, "version 99, this srae_dist reads 1"),
+        ({checkpoint.METADATA_KEY: '{"version": 99}'}, "version 99, this srae_dist reads 2"),
         ({checkpoint.METADATA_KEY: "{}"}, "version None"),
         ({checkpoint.METADATA_KEY: "[1]"}, "version None"),
         ({checkpoint.METADATA_KEY: "{"}, "no readable"),
