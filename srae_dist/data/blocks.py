@@ -12,6 +12,7 @@ import errno
 import getpass
 import hashlib
 import os
+import socket
 import tempfile
 import threading
 import time
@@ -67,6 +68,7 @@ class BlockCache:
     def __init__(self, folder: Path, *, limit: int) -> None:
         self.folder, self.limit = folder, limit
         self._unswept = self._period  # bytes written; the first block looks at what is there
+        self._under_way = set[Path]()  # files of this process that are not finished
 
     @property
     def _period(self) -> int:
@@ -116,20 +118,31 @@ class BlockCache:
         if not mine:
             yield None
             return
-        moved = False
+        # not the claim itself: to the end that says whose it is, and it may be taken over
+        data = path.with_name(f"{digest}.{os.getpid()}-{threading.get_ident()}")
+        self._under_way.update((data, partial))
         try:
             with self._explained():
-                yield partial
-                partial.replace(path)
-                moved = True
+                yield data
+                data.replace(path)
         finally:
-            if not moved:  # else the name may be another's claim by now
-                partial.unlink(missing_ok=True)
+            for file in (data, partial):
+                file.unlink(missing_ok=True)
+                self._under_way.discard(file)
         with contextlib.suppress(OSError):  # another process may have swept it away
             self._unswept += path.stat().st_size
         if self._unswept >= self._period:
             self._unswept = 0
             self.sweep()
+
+    def abandon(self) -> None:
+        """Give up what is under way, so that nobody waits for it: this process ends."""
+        for file in list(self._under_way):
+            with contextlib.suppress(OSError):
+                file.unlink(missing_ok=True)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_under_way": set[Path]()}
 
     def sweep(self) -> None:
         """Delete the blocks unused for the longest time, if there is more than the limit."""
@@ -158,14 +171,18 @@ class BlockCache:
         begun = time.monotonic()
         while not self.has(path.name):
             try:
-                os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+                descriptor = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+                try:
+                    os.write(descriptor, _owner())
+                finally:
+                    os.close(descriptor)
                 if not self.has(path.name):
                     return True
                 partial.unlink(missing_ok=True)  # it came between the question and the claim
             except FileExistsError:
                 with contextlib.suppress(OSError):
                     abandoned = time.time() - partial.stat().st_mtime > PATIENCE
-                    if abandoned or time.monotonic() - begun > PATIENCE:
+                    if abandoned or _is_dead(partial) or time.monotonic() - begun > PATIENCE:
                         partial.unlink(missing_ok=True)
                 time.sleep(0.003)
         return False
@@ -185,6 +202,26 @@ class BlockCache:
             ) from None
 
 
+def _owner() -> bytes:
+    """Return what says which process of which machine has claimed a block."""
+    return f"{socket.gethostname()} {os.getpid()}".encode()
+
+
+def _is_dead(partial: Path) -> bool:
+    """Tell whether the process that claimed a block was killed; if in doubt, it was not."""
+    with partial.open("rb") as file:
+        host, _, number = file.read(300).rpartition(b" ")
+    if host != socket.gethostname().encode() or not number.isdigit() or os.name != "posix":
+        return False
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False
+
+
 class RemoteShards:
     """Bytes of a split's remote shards, by way of the cache. Light to send to another process."""
 
@@ -192,8 +229,9 @@ class RemoteShards:
         self, store: RemoteStore, split: Split, digests: Digests, cache: BlockCache
     ) -> None:
         self.cache = cache
-        self.fetched = 0  # bytes that came over the network to this process
+        self.fetched = 0  # bytes that came over the network, for this process
         self._store, self._digests = store, digests
+        self._block = BLOCK
         self._names = [shard.file for shard in split.shards]
         self._bytes = [shard.bytes for shard in split.shards]
         counts = np.array(split.block_counts(), np.int64)
@@ -227,7 +265,7 @@ class RemoteShards:
         """
         if offset + size > self._bytes[shard]:
             raise SampleError(f"the index puts {size:,} bytes at {offset:,}, which cannot be")
-        number, begin = divmod(offset, BLOCK)
+        number, begin = divmod(offset, self._block)
         block = self._bases[shard] + number
         descriptor = self._open.get(block)
         if descriptor is None:
@@ -237,25 +275,25 @@ class RemoteShards:
         except OSError as error:
             raise SampleError(f"{self.cache.folder}: {error.strerror or error}") from None
         if len(data) < size:
-            if (at := offset + len(data)) % BLOCK:
+            if (at := offset + len(data)) % self._block:
                 raise SampleError(f"somebody shortened its file in {self.cache.folder}")
             data += self.read(shard, at, size - len(data))
         return data
 
     def read_open(self, places: Sequence[tuple[int, int, int]]) -> list[bytes] | None:
         """Return the bytes of places in blocks that are open, or None if one is not."""
-        opened, bases = self._open, self._bases
+        opened, bases, whole = self._open, self._bases, self._block
         try:
             files = [
-                os.pread(opened[bases[shard] + (offset // BLOCK)], size, offset % BLOCK)
+                os.pread(opened[bases[shard] + (offset // whole)], size, offset % whole)
                 for shard, offset, size in places
             ]
         except (KeyError, OSError, OverflowError):
             return None
         return files if list(map(len, files)) == [size for _, _, size in places] else None
 
-    def fetch(self, block: int) -> None:
-        """Have a block in the cache.
+    def fetch(self, block: int) -> int:
+        """Have a block in the cache; returns how many bytes had to be fetched.
 
         Raises:
             SampleError: it cannot be had, or is not what the index says.
@@ -263,18 +301,30 @@ class RemoteShards:
         """
         digest = self._digest(block)
         if self.cache.has(digest):
-            return
+            return 0
         failed = self._failed.get(block)
         if failed is not None and time.monotonic() - failed[0] < FORGET:
             raise SampleError(failed[1])
         with self.cache.claim(digest) as file:
-            if file is not None:
-                try:
-                    file.write_bytes(self._download(block, digest))
-                    self._proved.add(block)
-                except SampleError as error:
-                    self._failed[block] = (time.monotonic(), str(error))
-                    raise
+            if file is None:
+                return 0
+            try:
+                data = self._download(block, digest)
+            except SampleError as error:
+                self.note_failure(block, str(error))
+                raise
+            file.write_bytes(data)
+            self.note_proved(block, len(data))
+            return len(data)
+
+    def note_proved(self, block: int, fetched: int) -> None:
+        """Take a block's file as right, which a process of ours has fetched and proved."""
+        self._proved.add(block)
+        self.fetched += fetched
+
+    def note_failure(self, block: int, reason: str) -> None:
+        """Do not ask for a block again for a while."""
+        self._failed[block] = (time.monotonic(), reason)
 
     def close(self) -> None:
         """Close all files; reading opens them again, and looks at them again."""
@@ -287,11 +337,10 @@ class RemoteShards:
 
     def _download(self, block: int, digest: str) -> bytes:
         shard = int(np.searchsorted(self._bases, block, side="right")) - 1
-        offset = (block - self._bases[shard]) * BLOCK
-        size = min(BLOCK, self._bytes[shard] - offset)
+        offset = (block - self._bases[shard]) * self._block
+        size = min(self._block, self._bytes[shard] - offset)
         for _ in range(2):  # the network may have spoilt it once
             data = self._store.read_range(self._names[shard], offset, size)
-            self.fetched += len(data)
             if hashlib.sha256(data).hexdigest() == digest:
                 return data
         raise SampleError(f"bytes {offset:,} to {offset + size:,} are not what the index says")
@@ -319,7 +368,7 @@ class RemoteShards:
             return None
         if block in self._proved:
             return descriptor
-        if hashlib.sha256(os.pread(descriptor, BLOCK, 0)).hexdigest() == digest:
+        if hashlib.sha256(os.pread(descriptor, self._block, 0)).hexdigest() == digest:
             self._proved.add(block)
             return descriptor
         os.close(descriptor)

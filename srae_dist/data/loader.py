@@ -32,6 +32,7 @@ from srae_dist.data.slots import Slots
 from srae_dist.data.substitute import Substitutes
 
 _AHEAD = 2  # batches under way in each worker
+_WINDOWS = 2  # fetched ahead, at most: all lanes open their next windows at the same time
 
 GRACE = 30  # seconds a worker serves on after SIGTERM, for the main process to finish its step
 
@@ -108,7 +109,7 @@ def make_loader(
                     opened.split,
                     (rows for rows, _ in later),
                     first=order.steps_left(start_step) * per_rank,
-                    most=order.window_steps() * per_rank,
+                    most=_WINDOWS * order.window_steps() * per_rank,
                 )
             )
             expected = ahead.following(expected)

@@ -1,7 +1,8 @@
 """Which parts of remote shards will be needed soon: the order is known, so it is asked ahead.
 
 At first only the rest of the open windows is asked for, so that a run that resumes in the middle of
-an epoch reads no more; then the look-ahead grows, two steps for each one taken, to a whole window.
+an epoch reads no more; then the look-ahead grows, two steps for each one taken, to two whole
+windows.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ import numpy as np
 
 from srae_dist.data.blocks import RemoteShards
 from srae_dist.data.manifest import BLOCK, Index, Split
-from srae_dist.data.prefetch import Prefetcher
+from srae_dist.data.prefetch import FetchProcess
 
 T = TypeVar("T")
 
 
 class Lookahead:
-    """Asks a prefetcher for the blocks of coming micro-batches, not more than the cache can hold.
+    """Asks another process for the blocks of coming micro-batches, no more than the cache can hold.
 
     ``first`` and ``most`` are micro-batches: how far it looks at the beginning, and at most.
     """
@@ -43,7 +44,7 @@ class Lookahead:
         self._recent: OrderedDict[int, None] = OrderedDict()  # blocks asked for lately
         self._asked: deque[int] = deque()  # new blocks of each micro-batch between now and horizon
         self._outstanding = 0
-        self._prefetcher = Prefetcher(shards)
+        self._fetcher = FetchProcess(shards)
         self._advance(first)
 
     def __enter__(self) -> Lookahead:
@@ -55,13 +56,14 @@ class Lookahead:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._prefetcher.close()
+        self._fetcher.close()
 
     def following(self, taken: Iterable[T]) -> Iterator[T]:
         """Pass micro-batches through as they are taken, and keep ahead of them."""
         for number, item in enumerate(taken):
             if self._asked:
                 self._outstanding -= self._asked.popleft()
+            self._fetcher.listen()
             yield item
             self._advance(min(self._first + number, self._most))
 
@@ -73,7 +75,7 @@ class Lookahead:
             blocks = self._new_blocks(rows)
             self._asked.append(len(blocks))
             self._outstanding += len(blocks)
-            self._prefetcher.want(blocks)
+            self._fetcher.want(blocks)
 
     def _new_blocks(self, rows: Index) -> list[int]:
         """Return the blocks that hold some samples and were not asked for lately."""

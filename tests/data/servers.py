@@ -109,6 +109,7 @@ def http_server(root: Path) -> Iterator[Server]:
 
     class Listener(ThreadingHTTPServer):
         daemon_threads = True
+        request_queue_size = 128  # of 5, a client with many threads waits a second to connect
 
         def handle_error(self, request: object, client_address: object) -> None:
             if not isinstance(sys.exception(), ConnectionError):  # clients hang up when they please

@@ -4,13 +4,16 @@ over HTTP that gives what a local one gives."""
 from __future__ import annotations
 
 import hashlib
+import multiprocessing
 import os
 import pickle
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +23,7 @@ from tiny_shards import Tiny, write_shards
 
 from srae_dist.core.errors import SampleError, UserError
 from srae_dist.core.types import Batch
-from srae_dist.data import blocks, digests, lookahead, manifest, remote
+from srae_dist.data import blocks, digests, lookahead, manifest, prefetch, remote
 from srae_dist.data.blocks import BlockCache, RemoteShards, default_cache_folder
 from srae_dist.data.loader import make_loader, make_order
 from srae_dist.data.opened import OpenSplit, open_split
@@ -114,6 +117,88 @@ def test_a_resumed_run_reads_at_most_the_open_windows(served, tmp_path, monkeypa
     assert 0 < remote_shards(split).fetched <= len(window) * SMALL
 
 
+def fetcher() -> BaseProcess:
+    (found,) = [p for p in multiprocessing.active_children() if p.name == "prefetch"]
+    return found
+
+
+def wait(done: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not done() and time.monotonic() < end:
+        time.sleep(0.01)
+    assert done()
+
+
+def endless(split: OpenSplit) -> Generator[Batch, None, None]:
+    order = make_order(split, seed=1, global_batch=12, balance="natural", lanes=None, window=8)
+    return make_loader(
+        split, order, rank=0, world=1, micro_batch=12, start_step=0, stop_step=10**6, workers=0,
+        pin=False,
+    )  # fmt: skip
+
+
+def test_a_process_of_its_own_fetches_and_what_it_proved_is_proved(served, tmp_path, monkeypatch):
+    tiny, server = served
+    server.delay = 0.05
+    split = opened(server, tmp_path / "cache")
+    shards, proved = remote_shards(split), []
+    ahead = prefetch.FetchProcess(shards)
+    monkeypatch.setattr(shards, "_download", lambda block, digest: pytest.fail("fetched here"))
+    monkeypatch.setattr(shards, "_checked", _noting(shards, proved))
+    ahead._here.close()  # its threads, which would have begun here
+    ahead._here = None
+    ahead.want(list(range(sum(tiny.split.block_counts()))))
+    firsts = set(shards._bases)
+
+    def all_told() -> bool:
+        ahead.listen()
+        return firsts <= shards._proved and shards.fetched >= len(firsts) * SMALL
+
+    try:
+        wait(all_told)
+    finally:
+        ahead.close()
+    for number in range(len(tiny.split.shards)):
+        shards.read(number, 0, 10)
+    assert len(proved) == len(tiny.split.shards) and all(proved)
+    wait(lambda: not ahead.process.is_alive())
+
+
+def _noting(shards: RemoteShards, seen: list[bool]) -> Callable[[int, str], int | None]:
+    checked = shards._checked
+
+    def look(block: int, digest: str) -> int | None:
+        seen.append(block in shards._proved)
+        return checked(block, digest)
+
+    return look
+
+
+def test_reading_goes_on_when_the_process_that_fetches_is_killed(served, tmp_path):
+    tiny, server = served
+    local = [batch.keys for batch in batches(open_split(tiny.root, "train"), stop=24)]
+    with closing(endless(opened(server, tmp_path / "cache"))) as loader:
+        found = [next(loader).keys for _ in range(6)]
+        ahead = fetcher()
+        ahead.kill()
+        ahead.join()
+        with pytest.warns(UserWarning, match="fetches shards ahead was killed"):
+            found += [next(loader).keys for _ in range(18)]
+    assert found == local
+
+
+def test_a_closed_loader_leaves_no_process_and_no_claim(served, tmp_path):
+    _, server = served
+    loader = endless(opened(server, tmp_path / "cache"))
+    next(loader)
+    ahead = fetcher()
+    server.delay = 60  # what is under way never comes
+    time.sleep(0.2)
+    loader.close()
+    wait(lambda: not ahead.is_alive())
+    wait(lambda: not list((tmp_path / "cache").rglob("*.partial")))
+
+
 def test_wrong_bytes_are_never_used(served, tmp_path):
     tiny, server = served
     server.fault = lambda number, path: "flip" if path.endswith("000001.tar") else None
@@ -204,6 +289,25 @@ def test_an_abandoned_claim_is_taken_over(tmp_path, monkeypatch):
     with cache.claim(digest) as file:
         file.write_bytes(b"data")
     assert cache.get(digest) == b"data"
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from srae_dist.data.blocks import BlockCache
+with BlockCache(Path(sys.argv[1]), limit=10**6).claim(sys.argv[2]):
+    os._exit(1)
+"""
+
+
+def test_the_claim_of_a_process_that_was_killed_is_taken_over_at_once(tmp_path):
+    digest = hashlib.sha256(b"data").hexdigest()
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), digest], check=False)
+    assert list(tmp_path.rglob("*.partial"))
+    begun = time.monotonic()
+    with BlockCache(tmp_path, limit=10**6).claim(digest) as file:
+        file.write_bytes(b"data")
+    assert time.monotonic() - begun < blocks.PATIENCE / 10
 
 
 def test_a_cache_that_cannot_be_written_names_the_key(served, tmp_path):
