@@ -1,7 +1,7 @@
 """Web servers, asked through ``requests``: proxies, certificates, credentials as users have them.
 
 fsspec's own way to them (aiohttp) took more of a core for the same bytes, which the loader then
-lacks (benchmarks/remote-2026-11-25.md). Bytes are taken as they come, so that what arrived before
+lacks (benchmarks/remote-2026-11-28.md). Bytes are taken as they come, so that what arrived before
 a failure is kept.
 """
 
