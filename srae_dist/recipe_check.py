@@ -84,6 +84,7 @@ def costs(recipe: Recipe, manifest: Manifest, *, probe: bool) -> dict[str, str]:
         "step": f"{cost.flop_per_image / 1e9:.1f} GFLOP and about "
         f"{cost.kept_per_image / 1e6:.0f} MB an image; micro-batches of {count}, about "
         f"{cost.memory(count) / 2**30:.1f} GiB on a rank",
+        "gradients": f"{cost.gradients / 1e6:.1f} MB, averaged over the ranks once a step",
     }
     if probe:
         speed = images_per_second(

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from srae_dist.recipe.schema import Recipe
     from srae_dist.runtime.launch import World
     from srae_dist.runtime.live import TrainDisplay
+    from srae_dist.runtime.signals import StopRequest
 
 HELD_OUT = "test"  # the split whose images the grids show, where the shards have it
 
@@ -90,6 +91,7 @@ def train_run(recipe: Recipe, world: World) -> int:
     from srae_dist.engine.networks import build_networks
     from srae_dist.runtime.launch import choose_precision
     from srae_dist.runtime.lock import locked
+    from srae_dist.runtime.signals import StopRequest
 
     run_dir = Path(recipe.run_dir)
     data = open_data(recipe, recipe.data.split)
@@ -98,6 +100,7 @@ def train_run(recipe: Recipe, world: World) -> int:
     objective = build_networks(recipe, size, num_domains=len(data.manifest.domains))
     with locked(run_dir) if world.is_main else contextlib.nullcontext():
         folder, state = find_checkpoint(recipe, run_dir)
+        check_same_start(run_dir, int(state.get("step", 0)), world)
         batching = settle_batching(
             recipe, world, objective, precision, saved=int(state.get("micro_batch", 0))
         )
@@ -111,7 +114,9 @@ def train_run(recipe: Recipe, world: World) -> int:
         if world.is_main:
             introduce(plan)
             record_start(plan)
-        return finish(plan, run_plan(plan))
+        # once a rank has left, the launcher sends SIGTERM to those that are still writing their end
+        with StopRequest(launched=world.launched) as stop:
+            return finish(plan, run_plan(plan, stop))
 
 
 def open_data(recipe: Recipe, split: str) -> OpenSplit:
@@ -203,6 +208,22 @@ def find_checkpoint(recipe: Recipe, run_dir: Path) -> tuple[Path | None, dict[st
     return folder, state
 
 
+def check_same_start(run_dir: Path, step: int, world: World) -> None:
+    """Check that all ranks found the same checkpoint; all ranks call it together.
+
+    Raises:
+        UserError: they did not, so their run folders are not one.
+    """
+    from srae_dist.runtime.launch import least
+
+    first, last = least(step, world), -least(-step, world)
+    if first != last:
+        raise UserError(
+            f"{run_dir} is at step {last:,} for some ranks and at step {first:,} for others; put "
+            "run.dir on a disk that all machines share."
+        )
+
+
 def record_start(plan: Plan) -> None:
     """Write the resolved recipe beside the run; what is not over has no ``exit.json``."""
     from srae_dist.core import atomic
@@ -213,7 +234,7 @@ def record_start(plan: Plan) -> None:
     (plan.run_dir / exit_file.NAME).unlink(missing_ok=True)
 
 
-def run_plan(plan: Plan) -> Outcome:
+def run_plan(plan: Plan, stop: StopRequest) -> Outcome:
     """Wire the engine together and run its loop."""
     import torch
 
@@ -224,7 +245,6 @@ def run_plan(plan: Plan) -> Outcome:
     from srae_dist.model.ema import Ema
     from srae_dist.runtime.launch import make_accelerator
     from srae_dist.runtime.live import TrainDisplay
-    from srae_dist.runtime.signals import StopRequest
 
     recipe, world, objective = plan.recipe, plan.world, plan.objective
     accelerator = make_accelerator(
@@ -264,12 +284,9 @@ def run_plan(plan: Plan) -> Outcome:
         pin=world.device.type == "cuda",
         substitute=recipe.data.on_bad == "substitute",
     )
-    with (
-        TrainDisplay(
-            recipe.name, start=plan.start, steps=recipe.train.steps, shown=world.is_main
-        ) as display,
-        StopRequest(launched=world.launched) as stop,
-    ):
+    with TrainDisplay(
+        recipe.name, start=plan.start, steps=recipe.train.steps, shown=world.is_main
+    ) as display:
         hooks = build_hooks(plan, stepper, display)
         if world.is_main:
             hooks.log.cut(plan.start)

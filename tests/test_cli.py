@@ -85,7 +85,8 @@ def test_recipe_check_with_shards(tmp_path: Path, capsys: pytest.CaptureFixture[
     where = ("--set", f"data.root={tmp_path}")
     code = call("recipe", "check", "quickstart", *where, "--no-probe")
     out = capsys.readouterr().out
-    assert "2.97 M parameters" in out and "1.6 GFLOP" in out and "images/s" not in out
+    assert "12.2 MB, averaged over the ranks" in out
+    assert "2.97 M parameters" in out and "1.5 GFLOP" in out and "images/s" not in out
     assert code == ExitCode.DONE
     assert "3 photo, 4 anime" in out
     assert "32 x 32" in out

@@ -30,12 +30,16 @@ def context(preload: Sequence[str]) -> ForkServerContext | SpawnContext:
 
 @contextlib.contextmanager
 def signals_held_back() -> Iterator[None]:
-    """Have processes born inside block SIGINT and SIGTERM until they ``settle``."""
+    """Have processes born inside block SIGINT, SIGTERM and SIGUSR1 until they ``settle``.
+
+    Slurm sends SIGUSR1 to every process of a job's step, the fork server's among them.
+    """
     if sys.platform == "win32":
         yield
         return
-    resource_tracker.ensure_running()  # starting it later would let the signals in again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+    resource_tracker.ensure_running()  # starting it later would let the other two in again
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield
     finally:
@@ -43,7 +47,7 @@ def signals_held_back() -> Iterator[None]:
 
 
 def settle(grace: int = _MOMENT) -> None:
-    """Leave Ctrl-C and SIGTERM, which reach whole process groups, to the parent; die with it.
+    """Leave signals, which reach whole process groups, to the parent; die with it.
 
     After SIGTERM the parent has ``grace`` seconds to say what is to be done.
     """
@@ -51,8 +55,10 @@ def settle(grace: int = _MOMENT) -> None:
         threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform != "win32":
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, lambda *_: signal.alarm(grace))
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+        held = {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1}
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, held)
 
 
 def _die_with(parent: BaseProcess) -> None:

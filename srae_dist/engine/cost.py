@@ -25,6 +25,7 @@ class Cost:
     flop_per_image: float  # of convolutions and matrix products, forward and backward
     kept_per_image: float  # bytes kept for the backward pass
     fixed: int  # bytes of weights, gradients, moments and averages
+    gradients: int  # bytes that ranks average at each step
 
     def memory(self, images: int) -> float:
         """Estimate the bytes of a step on a micro-batch."""
@@ -58,14 +59,18 @@ def step_cost(objective: Objective, *, image_size: int, bf16: bool) -> Cost:
         counter.get_total_flops() / _IMAGES,
         size / _IMAGES / (2 if bf16 else 1),  # autocast knows no device without values
         _fixed(objective),
+        _learning(objective),
     )
 
 
 def _fixed(objective: Objective) -> int:
     weights = sum(tensor.nbytes for tensor in _tensors(objective))
-    learning = sum(p.nbytes for p in objective.parameters() if p.requires_grad)
     average = sum(p.nbytes for p in objective.autoencoder.parameters())
-    return weights + _STATES * learning + average
+    return weights + _STATES * _learning(objective) + average
+
+
+def _learning(objective: Objective) -> int:
+    return sum(p.nbytes for p in objective.parameters() if p.requires_grad)
 
 
 def _tensors(objective: Objective) -> list[Tensor]:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from srae_dist.bench import record
 from srae_dist.bench.data import Case, make_shards
 from srae_dist.bench.naive import NaiveStep
 from srae_dist.bench.parts import NAMES, flops
@@ -27,6 +28,23 @@ def run(*arguments: object) -> str:
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result.output
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["/venv/bin/srae-dist", "bench", "step", "--json", "f"], "srae-dist bench step"),
+        (
+            ["benchmarks/ranks.py", "--record=d", "--rounds", "7"],
+            "python benchmarks/ranks.py --rounds 7",
+        ),
+    ],
+)
+def test_a_record_names_its_command(
+    words: list[str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", words)
+    assert record.command() == said
 
 
 def test_bench_data_writes_what_it_promises(tmp_path: Path) -> None:

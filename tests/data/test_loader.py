@@ -11,6 +11,7 @@ import time
 from collections.abc import Generator
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from tiny_shards import Tiny, corrupt, write_shards
@@ -179,6 +180,8 @@ def test_workers_outlive_signals_for_the_main_process_and_end_with_the_loader(ti
     loader, worker = load_with_worker(tiny)
     os.kill(worker.pid, signal.SIGINT)
     os.kill(worker.pid, signal.SIGTERM)
+    for process in (worker.pid, psutil.Process(worker.pid).ppid()):  # Slurm leaves out none
+        os.kill(process, signal.SIGUSR1)
     found = [next(loader).keys[0] for _ in range(50)]
     assert found == [key for batch in load(tiny) for key in batch.keys][1:51]
     start = time.monotonic()

@@ -43,6 +43,14 @@ def test_what_is_kept_is_what_autograd_keeps() -> None:
     )
 
 
+def test_the_gradients_are_those_a_step_leaves() -> None:
+    objective = tiny_objective()
+    total, _ = objective(*tiny_batch(2), torch.ones(len(objective.term_names)))
+    total.backward()
+    left = sum(p.grad.nbytes for p in objective.parameters() if p.grad is not None)
+    assert step_cost(objective, image_size=SIZE, bf16=True).gradients == left
+
+
 def test_bf16_keeps_half() -> None:
     whole, half = (
         step_cost(tiny_objective(), image_size=SIZE, bf16=bf16) for bf16 in (False, True)
@@ -52,7 +60,7 @@ def test_bf16_keeps_half() -> None:
 
 
 def test_what_fits_fits() -> None:
-    cost = Cost(parameters=1, flop_per_image=1.0, kept_per_image=30e6, fixed=10**9)
+    cost = Cost(parameters=1, flop_per_image=1.0, kept_per_image=30e6, fixed=10**9, gradients=1)
     count = cost.fitting(8e9)
     assert cost.memory(count) <= 8e9 < cost.memory(count + 1)
     assert cost.fitting(0) == 1

@@ -68,7 +68,7 @@ def test_a_gpu_is_tried_and_halved(monkeypatch: pytest.MonkeyPatch) -> None:
             raise torch.OutOfMemoryError
         return 0.0
 
-    cost = Cost(parameters=1, flop_per_image=1.0, kept_per_image=1.0, fixed=1)
+    cost = Cost(parameters=1, flop_per_image=1.0, kept_per_image=1.0, fixed=1, gradients=1)
     monkeypatch.setattr(fit, "step_cost", lambda *_, **__: cost)
     monkeypatch.setattr(fit, "step_seconds", step)
     monkeypatch.setattr(fit.torch.cuda, "empty_cache", lambda: None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -12,36 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.runs import command_line, log, write_recipe
+from tests.engine.launches import LAUNCH, TWO_RANKS, start, wait
+from tests.engine.runs import log, write_recipe
 
-ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and gloo ranks")
 
 
 @pytest.fixture(scope="module")
 def recipe(face_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_recipe(tmp_path_factory.mktemp("recipes"), face_shards)
-
-
-def start(recipe: Path, run: Path, *launcher: str, **values: object) -> subprocess.Popen[str]:
-    given = {key.replace("__", "."): value for key, value in values.items()}
-    command = [sys.executable, "-m", *launcher, "srae_dist.train", str(recipe)]
-    command += command_line({"run.dir": run, **given})
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("ACCELERATE_")}
-    return subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd=ROOT,
-        env=environment,
-        start_new_session=True,
-    )
-
-
-def wait(process: subprocess.Popen[str]) -> tuple[int, str]:
-    output, _ = process.communicate(timeout=180)
-    return process.returncode, output
 
 
 def wait_for_steps(run: Path, process: subprocess.Popen[str]) -> None:
@@ -52,15 +30,11 @@ def wait_for_steps(run: Path, process: subprocess.Popen[str]) -> None:
         time.sleep(0.05)
 
 
-LAUNCH = ("accelerate.commands.accelerate_cli", "launch", "--config_file")
-
-
 def test_two_ranks_train_what_one_trains(recipe: Path, tmp_path: Path) -> None:
     """Twenty steps from the shipped launch file for two CPU ranks: the same losses to rounding."""
     one, two = tmp_path / "one", tmp_path / "two"
     values = {"train__steps": 20, "objective__discriminators": 2, "train__save_every": 20}
-    launcher = (*LAUNCH, "docs/launch/cpu_2_ranks.yaml", "--main_process_port", "0", "-m")
-    code, output = wait(start(recipe, two, *launcher, **values))
+    code, output = wait(start(recipe, two, *TWO_RANKS, **values))
     assert code == 0, output
     assert "2 ranks on 1 machine" in output
     code, output = wait(start(recipe, one, **values))

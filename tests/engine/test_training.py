@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from srae_dist.core.errors import ExitCode, UserError
+from srae_dist.runtime import launch
 from srae_dist.runtime.lock import locked
 from tests.engine.runs import log, tensors, train, write_recipe
 
@@ -90,6 +91,15 @@ def test_a_finished_run_says_so_and_does_nothing(
 def test_a_run_cannot_change_its_mind(recipe: Path, straight: Path) -> None:
     with pytest.raises(UserError, match=r"train\.lr"):
         train(recipe, straight, train__steps=9, objective__discriminators=2, train__lr=0.1)
+
+
+def test_ranks_with_different_run_folders_are_refused(
+    recipe: Path, straight: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run folder on each machine's own disk: this rank resumes, another would begin."""
+    monkeypatch.setattr(launch, "least", lambda number, world: min(number, 0))
+    with pytest.raises(UserError, match=r"step 6 for some ranks and at step 0.*machines share"):
+        train(recipe, straight, train__steps=9, objective__discriminators=2)
 
 
 def test_two_runs_cannot_share_a_folder(recipe: Path, tmp_path: Path) -> None:
