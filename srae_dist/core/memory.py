@@ -2,8 +2,9 @@
 
 By default glibc gives large blocks back to the system at once, and every batch then pays for its
 pages again: measured here, a third of the time from shards to float batches. Told to keep them, it
-cuts them up, and a batch of 256 images of 256 x 256 pixels, 201 MB of floats, still found no whole
-block for ten batches or more. Memory for the pixels of a batch is therefore kept here.
+cuts them up: a batch of 256 images of 256 x 256 pixels, 201 MB of floats, found no whole block for
+ten batches or more, and training at that size took twice the memory. So it keeps what is smaller,
+and memory for the pixels of a batch is kept here.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 _Blocks = deque[NDArray[np.uint8]]
 
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # mallopt's names for them
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # mallopt's names for them
 
 
 def keep_freed_memory() -> bool:
@@ -36,8 +37,9 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):  # another C library, musl for instance
         return False
-    # no block is mapped by itself, which would be unmapped when freed; the heap is not trimmed
-    return bool(mallopt(_MMAP_MAX, 0) and mallopt(_TRIM_THRESHOLD, 2**31 - 1))
+    # a block below the threshold, the highest there is, is not mapped by itself, which would be
+    # unmapped when freed; and the heap is not trimmed
+    return bool(mallopt(_MMAP_THRESHOLD, 32 << 20) and mallopt(_TRIM_THRESHOLD, 2**31 - 1))
 
 
 _LARGE = 4 << 20  # bytes, from where NumPy asks for huge pages; the C library does well below

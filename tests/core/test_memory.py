@@ -26,7 +26,7 @@ def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 def use():
     np.empty(24 << 20, np.uint8).fill(1)
-    np.empty(90 << 20, np.uint8).fill(1)
+    np.empty(30 << 20, np.uint8).fill(1)
 use()
 before = faults()
 for _ in range(10):
