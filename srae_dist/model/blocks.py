@@ -15,10 +15,24 @@ from torch.nn import functional as F
 
 GROUP_CHANNELS = 16  # of eight, group norm's gradient takes a CPU seven times as long
 
+# torch 2.11 crashes on CPUs in the gradient of a channels-last group norm whose input wants none,
+# as features do that were cut off for one stream's sake; 2.14 does not
+_NORM_CRASHES = tuple(map(int, torch.__version__.split(".")[:2])) < (2, 14)
+
 
 def norm(channels: int) -> nn.GroupNorm:
     """Group norm over groups of 16 channels, or of 8 where 16 does not divide them."""
-    return nn.GroupNorm(channels // math.gcd(channels, GROUP_CHANNELS), channels)
+    groups = channels // math.gcd(channels, GROUP_CHANNELS)
+    return (_CarefulNorm if _NORM_CRASHES else nn.GroupNorm)(groups, channels)
+
+
+class _CarefulNorm(nn.GroupNorm):
+    """Group norm that always works out its input's gradient, wanted or not."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.is_grad_enabled() and not x.requires_grad and x.device.type == "cpu":
+            x = x.detach().requires_grad_()
+        return super().forward(x)
 
 
 def stage_widths(width: int, max_width: int, stages: int) -> list[int]:

@@ -305,6 +305,14 @@ def test_doubling_is_enlarging_and_then_convolving(layout: torch.memory_format) 
     torch.testing.assert_close(torch.autograd.grad(found, parameters, g), wanted)
 
 
+def test_norm_learns_behind_features_that_were_cut_off() -> None:
+    layer = norm(16)
+    x = torch.randn(2, 16, 4, 4).contiguous(memory_format=torch.channels_last)
+    layer(x).square().sum().backward()  # crashes with torch 2.11's own
+    assert layer.weight.grad is not None and layer.weight.grad.all()
+    assert not x.requires_grad
+
+
 @pytest.mark.parametrize("channels", [8, 16, 24, 40, 64, 256])
 def test_norm_groups_divide_and_hold_more_than_one_channel(channels: int) -> None:
     layer = norm(channels)

@@ -11,6 +11,7 @@ import torch
 
 import srae_dist
 from srae_dist.core.errors import UserError
+from srae_dist.runtime import checkpoint
 from srae_dist.translation.translator import Translator
 from tests.translation.tiny import DOMAINS, SIZE, picture, save_run
 
@@ -127,7 +128,9 @@ def test_a_damaged_file_is_told(run: Path, tmp_path: Path) -> None:
         "cut": data[: len(data) // 2],
         "empty": b"",
         "noise": bytes(range(256)) * 9,
-        "other version": data.replace(b'\\"version\\": 1', b'\\"version\\": 9'),
+        "other version": data.replace(
+            b'\\"version\\": %d' % checkpoint.VERSION, b'\\"version\\": 9'
+        ),
         "fewer domains": data.replace(b'\\"anime\\", ', b" " * 11),
     }.items():
         path = tmp_path / f"{name}.safetensors"
