@@ -7,6 +7,7 @@ The recipe owns the numbers (global batch, precision, seed), the launch file own
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,6 +170,8 @@ def make_accelerator(
             )
         if name not in installed:
             raise UserError(f"run.trackers: '{name}' is not installed; run `pip install {name}`.")
+    # torch 2.14 has a new name for it, which accelerate 1.15 does not pass on
+    warnings.filterwarnings("ignore", message=r"`broadcast_buffers` is deprecated")
     return Accelerator(
         mixed_precision=_ACCELERATE_NAMES[precision],
         gradient_accumulation_steps=accumulation,

@@ -37,6 +37,7 @@ def test_two_ranks_train_what_one_trains(recipe: Path, tmp_path: Path) -> None:
     code, output = wait(start(recipe, two, *TWO_RANKS, **values))
     assert code == 0, output
     assert "2 ranks on 1 machine" in output
+    assert "deprecated" not in output and "Warning" not in output
     code, output = wait(start(recipe, one, **values))
     assert code == 0, output
     for mine, theirs in zip(log(one), log(two), strict=True):
