@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,10 @@ import typer
 from srae_dist.evaluate.classify import classify
 from srae_dist.runtime.command import run
 from tests.evaluate.runs import save_run
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
+
+from servers import http_server
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +46,19 @@ def test_a_table_and_a_file(
     assert found["code"] == found["label"] == "domain"
     assert found["splits"] == {"train": "train", "test": "test"}
     assert f"{100 * found['test_accuracy']:.1f} %" in output
+
+
+def test_shards_behind_a_url_give_the_same_numbers(
+    model: Path, face_shards: Path, tmp_path: Path
+) -> None:
+    options = ("--seeds", 2, "--per-domain", 30, "--json")
+    assert command(model, face_shards, *options, tmp_path / "here.json") == 0
+    with http_server(face_shards) as server:
+        assert command(model, server.url, *options, tmp_path / "there.json") == 0
+        assert server.count("manifest.json")  # the rest may be in the cache
+    here, there = (json.loads((tmp_path / f"{n}.json").read_text()) for n in ("here", "there"))
+    del here["shards"], there["shards"]
+    assert here == there
 
 
 @pytest.mark.parametrize(
