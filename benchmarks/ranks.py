@@ -78,15 +78,24 @@ def main() -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--steps", type=int, default=4, help="steps that are counted, a run")
-    parser.add_argument("--batch", type=int, default=16, help="images a step and rank")
-    parser.add_argument("--size", type=int, default=64, help="pixels of the images")
+    parser.add_argument("--rounds", type=positive, default=7)
+    parser.add_argument("--steps", type=positive, default=4, help="steps that are counted, a run")
+    parser.add_argument("--batch", type=positive, default=16, help="images a step and rank")
+    parser.add_argument("--size", type=int, default=64, choices=(32, 64, 128, 256), help="pixels")
     parser.add_argument("--recipe", default="ffhq_getchu")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--json", type=Path, help="write the numbers here, too")
     parser.add_argument("--record", type=Path, default=ROOT / "benchmarks", metavar="DIR")
-    return parser.parse_args()
+    given = parser.parse_args()
+    if given.json is not None and not given.json.parent.is_dir():
+        parser.error(f"--json {given.json}: there is no folder {given.json.parent}; make it first.")
+    return given
+
+
+def positive(word: str) -> int:
+    if (number := int(word)) < 1:
+        raise ValueError
+    return number
 
 
 def measure(run: Path, shards: Path, ranks: int, given: argparse.Namespace) -> tuple[float, float]:

@@ -35,6 +35,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "data"))
 
 from servers import http_server
 
+from srae_dist.core.errors import UserError
 from srae_dist.core.memory import keep_freed_memory
 from srae_dist.data.loader import make_loader, make_order
 from srae_dist.data.opened import OpenSplit, open_split
@@ -115,6 +116,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=120)
     parser.add_argument("--window", type=int, default=1024)
     given = parser.parse_args()
+    open_split(given.shards, "train")  # what is wrong with them is told before a server starts
     torch.set_num_threads(1)
     keep_freed_memory()
     context = multiprocessing.get_context("spawn")
@@ -147,4 +149,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        console.error(str(error))
+        sys.exit(int(error.exit_code))
