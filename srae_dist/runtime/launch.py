@@ -6,6 +6,7 @@ The recipe owns the numbers (global batch, precision, seed), the launch file own
 
 from __future__ import annotations
 
+import atexit
 import os
 import warnings
 from collections.abc import Sequence
@@ -81,6 +82,7 @@ def join_world(threads: int | None = None) -> World:
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
     if ranks > 1 and not torch.accelerator.is_available():
         os.environ["ACCELERATE_USE_CPU"] = "true"  # else each rank would be a world of its own
+    atexit.register(_leave_gloo)
     state = PartialState(cpu=os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true"))
     if "WORLD_SIZE" in os.environ and state.num_processes != ranks:
         raise UserError(
@@ -104,6 +106,14 @@ def join_world(threads: int | None = None) -> World:
         threads=threads,
         launched=_is_launcher(parent),
     )
+
+
+def _leave_gloo() -> None:
+    """End gloo's threads before the interpreter ends, or they may abort a process that is done."""
+    import torch.distributed as dist
+
+    if dist.is_available() and dist.is_initialized() and dist.get_backend() == "gloo":
+        dist.destroy_process_group()
 
 
 def least(number: int, world: World) -> int:
