@@ -144,7 +144,8 @@ class FetchProcess:
             self._shards.note_proved(block, fetched)
 
     def _go_on_here(self, blocks: list[int]) -> None:
-        self.close()
+        self._asking.close()
+        self._listening.close()
         if self._here is None:
             self._here = Prefetcher(self._shards)
         warnings.warn(

@@ -158,7 +158,8 @@ def _of_bucket(error: Exception, scheme: str) -> Exception:
         return of_status(status, f"the server answers {status} ({reason})")
     if isinstance(error, PermissionError):
         return SampleError(f"access is denied ({reason})")
-    if name in _FOR_GOOD or isinstance(error, ValueError | TypeError | NotImplementedError):
+    mistakes = ValueError | TypeError | NotImplementedError  # what no second attempt mends
+    if name in _FOR_GOOD or isinstance(error, mistakes):
         return SampleError(reason)
     return Passing(reason)
 

@@ -56,7 +56,7 @@ def find_device(name: str | None, *, default: torch.device) -> torch.device:
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError):
+    except (RuntimeError, AssertionError, NotImplementedError):  # torch's words for no device
         raise UserError(f"--device {name} is not a device of this machine; try cpu.") from None
     return device
 

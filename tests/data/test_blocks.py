@@ -3,6 +3,7 @@ over HTTP that gives what a local one gives."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import multiprocessing
 import os
@@ -185,6 +186,21 @@ def test_reading_goes_on_when_the_process_that_fetches_is_killed(served, tmp_pat
         with pytest.warns(UserWarning, match="fetches shards ahead was killed"):
             found += [next(loader).keys for _ in range(18)]
     assert found == local
+
+
+def test_threads_go_on_when_the_process_dies_before_it_runs(served, tmp_path):
+    _, server = served
+    shards = remote_shards(opened(server, tmp_path / "cache"))
+    ahead = prefetch.FetchProcess(shards)
+    with closing(ahead):
+        ahead.process.kill()
+        ahead.process.join()
+        with contextlib.suppress(EOFError):
+            ahead._listening.recv()
+        with pytest.warns(UserWarning, match="was killed"):
+            ahead.listen()
+        ahead.want([2])
+        wait(lambda: shards.cache.has(shards._digest(2)))
 
 
 def test_a_closed_loader_leaves_no_process_and_no_claim(served, tmp_path):

@@ -106,7 +106,7 @@ def from_dataset(
             stored = table.select_columns(columns).cast_column(
                 image_column, datasets.Image(decode=False)
             )
-        except (TypeError, ValueError, NotImplementedError):
+        except (TypeError, ValueError, NotImplementedError):  # what datasets says of other columns
             raise UserError(
                 f"Column '{image_column}' of the data set {name} holds no image files, but "
                 f"{table.features[image_column]}; name another with --image-column."
