@@ -12,11 +12,11 @@ from pathlib import Path
 import torch
 
 from srae_dist.core.machine import available_cores
+from srae_dist.engine.networks import build_networks
 from srae_dist.engine.probe import step_seconds
 from srae_dist.recipe.load import load_recipe
 from srae_dist.runtime import console
 from srae_dist.runtime.launch import has_bf16
-from srae_dist.train import build_networks
 
 ROUNDS, SIZE = 7, 32
 RECIPE = Path(__file__).parents[1] / "recipes" / "quickstart.toml"

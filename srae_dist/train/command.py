@@ -1,0 +1,88 @@
+"""``accelerate launch -m srae_dist.train RECIPE``: settle everything a run needs, and run it.
+
+Running the same command again resumes from the newest complete checkpoint.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from srae_dist.train.plan import Plan, open_data, order_of
+from srae_dist.train.start import check_same_start, find_checkpoint, record_start, settle_threads
+from srae_dist.train.wiring import run_plan
+from srae_dist.train.words import finish, introduce, say_finished
+
+if TYPE_CHECKING:
+    from srae_dist.recipe.schema import Recipe
+    from srae_dist.runtime.launch import World
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="A recipe file, or the name of one in recipes/.")],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a value, e.g. train.steps=500."),
+    ] = None,
+) -> int:
+    """Train an SRAE as a recipe says; the same command resumes it."""
+    from srae_dist.data.open import open_shards
+    from srae_dist.recipe.load import load_recipe
+
+    loaded = load_recipe(Path(recipe), overrides=set_ or []).recipe
+    open_shards(loaded.data, model=loaded.model)
+
+    from srae_dist.runtime import exit_file
+    from srae_dist.runtime.launch import join_world
+
+    world = join_world(loaded.engine.threads)
+    with exit_file.recording_errors(Path(loaded.run_dir), enabled=world.is_main):
+        return train_run(loaded, world)
+
+
+def train_run(recipe: Recipe, world: World) -> int:
+    """Train to the end, or to a stop; return the exit code."""
+    from srae_dist.data.order import check_ranks
+    from srae_dist.engine.fit import settle_batching
+    from srae_dist.engine.networks import build_networks
+    from srae_dist.runtime.launch import choose_precision
+    from srae_dist.runtime.lock import locked
+    from srae_dist.runtime.signals import StopRequest
+
+    run_dir = Path(recipe.run_dir)
+    data = open_data(recipe, recipe.data.split)
+    size, order = data.image_size, order_of(recipe, data)
+    precision = choose_precision(recipe.train.precision, world.device)
+    objective = build_networks(recipe, size, num_domains=len(data.manifest.domains))
+    with locked(run_dir) if world.is_main else contextlib.nullcontext():
+        folder, state = find_checkpoint(recipe, run_dir)
+        check_same_start(run_dir, int(state.get("step", 0)), world)
+        batching = settle_batching(
+            recipe, world, objective, precision, saved=int(state.get("micro_batch", 0))
+        )
+        check_ranks(order, micro_batch=batching.micro_batch, ranks=world.size)
+        if world.device.type == "cpu" and int(state.get("step", 0)) < recipe.train.steps:
+            threads = settle_threads(recipe, world, objective, batching, precision, state)
+            world = dataclasses.replace(world, threads=threads)
+        plan = Plan(recipe, data, order, world, batching, precision, objective, folder, state)
+        if plan.start >= recipe.train.steps:
+            return say_finished(plan)
+        if world.is_main:
+            introduce(plan)
+            record_start(plan)
+        # once a rank has left, the launcher sends SIGTERM to those that are still writing their end
+        with StopRequest(launched=world.launched) as stop:
+            return finish(plan, run_plan(plan, stop))
+
+
+def main() -> None:
+    """Run as ``python -m srae_dist.train``."""
+    from srae_dist.runtime.command import run
+
+    app = typer.Typer(add_completion=False)
+    app.command()(train)
+    run(app)
