@@ -22,11 +22,19 @@ NAME = "bad_samples.jsonl"
 class BadSamples:
     """The bad samples of a run."""
 
-    def __init__(self, run_dir: Path, *, budget: int, known: Iterable[Sequence[str]] = ()) -> None:
+    def __init__(
+        self,
+        run_dir: Path,
+        *,
+        budget: int,
+        global_batch: int,
+        known: Iterable[Sequence[str]] = (),
+    ) -> None:
         self.log = RunLog(run_dir / NAME)
         self.budget = budget
+        self._global_batch = global_batch
         self._known = {(shard, key) for shard, key in known}  # equal on all ranks
-        self._met: list[BadSample] = []  # on this rank, since the last exchange
+        self._met: dict[BadSample, int] = {}  # on this rank, since the last exchange: at which step
 
     def __len__(self) -> int:
         return len(self._known)
@@ -40,28 +48,28 @@ class BadSamples:
         """Pass batches through and take note of what was bad in them."""
         for batch in batches:
             for item in batch.bad:
-                if (item.shard, item.key) not in self._known and item not in self._met:
-                    self._met.append(item)
+                if (item.shard, item.key) not in self._known:
+                    self._met.setdefault(item, int(batch.slots[0]) // self._global_batch + 1)
             yield batch
 
-    def exchange(self, step: int, accelerator: Accelerator) -> list[BadSample]:
+    def exchange(self, accelerator: Accelerator) -> list[BadSample]:
         """Tell all ranks of what each has met; returns what is new, the same on every rank.
 
-        The main process writes it down. A collective call.
+        The main process writes it down, with the step at which it was met. A collective call.
         """
         from accelerate.utils import gather_object
 
-        told: list[BadSample] = gather_object(self._met)
-        new: dict[tuple[str, str], BadSample] = {}
-        for item in told:
+        told: list[tuple[BadSample, int]] = gather_object(list(self._met.items()))
+        new: dict[tuple[str, str], tuple[BadSample, int]] = {}
+        for item, step in sorted(told, key=lambda pair: pair[1]):
             if (item.shard, item.key) not in self._known:
-                new.setdefault((item.shard, item.key), item)
+                new.setdefault((item.shard, item.key), (item, step))
         if accelerator.is_main_process:
-            for item in new.values():
+            for item, step in new.values():
                 self.log.write(step, item._asdict())
         self._known |= new.keys()
-        self._met = []
-        return list(new.values())
+        self._met = {}
+        return [item for item, _ in new.values()]
 
     def state(self) -> list[list[str]]:
         """Return what a checkpoint keeps: shard and key of each, in an order of their own."""

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-import torch
-
 from srae_dist.core.types import Batch
+from srae_dist.engine.consensus import Consensus, News
 from srae_dist.engine.step import Stepper, StepResult
 from srae_dist.recipe.schema import Train
 from srae_dist.runtime.signals import StopRequest
@@ -23,6 +22,9 @@ class End(Enum):
     STOPPED = "stopped"
     FAULT = "fault"
     BAD_DATA = "bad data"
+
+
+_WORST_FIRST = (End.FAULT, End.BAD_DATA, End.STOPPED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +42,8 @@ class Hooks(Protocol):
     def report(self, step: int, values: Mapping[str, float]) -> None:
         """Show and log the values of one step."""
 
-    def fault(self, step: int, reason: str, keys: tuple[str, ...]) -> None:
-        """Write down a skipped step."""
+    def fault(self, step: int, reason: str, keys: tuple[str, ...]) -> int:
+        """Write down a skipped step; returns how many there were so far."""
 
     def bad_met(self) -> int:
         """How many samples that could not be read this rank has yet to tell of."""
@@ -91,42 +93,71 @@ def run(
     start: int,
     train: Train,
     patience: int,
-    skipped: int,
 ) -> Outcome:
     """Train from ``start`` finished steps to ``train.steps``.
 
     Args:
         batches: micro-batches of this rank, from step ``start`` on.
         patience: skipped steps after which the run ends.
-        skipped: steps skipped so far.
     """
     clock = Clock(batches)
     stream = iter(clock)
+    talk = Consensus(stepper.accelerator)
     reported = start
     for step in range(start, train.steps):
         result = stepper.take(step, stream)
         done, last = step + 1, step + 1 == train.steps
-        if result.fault is not None:
-            skipped += 1
-            hooks.fault(done, result.fault, result.keys)
-            if skipped >= patience:
-                hooks.save(step)
-                return Outcome(End.FAULT, step, result.fault)
-        reason, bad = agree(stepper, stop.reason, hooks.bad_met())
-        spoilt = hooks.bad(done) if bad else None
-        if done % train.log_every == 0 or last:
+        talk.tell(done, result, stop=stop.reason, bad=hooks.bad_met())
+        logs, shows, saves = (
+            last or done % every == 0
+            for every in (train.log_every, train.sample_every, train.save_every)
+        )
+        verdict = judge(talk, done, stepper, hooks, patience, now=logs or shows or saves)
+        if verdict is not None and verdict.end is End.FAULT:
+            hooks.save(verdict.step)
+            return verdict
+        if logs:
             values = describe(stepper, result)
             hooks.report(done, values | clock.read(train.global_batch, done - reported))
             reported = done
-        if done % train.sample_every == 0 or last:
+        if shows:
             hooks.show(done)
-        if done % train.save_every == 0 or last or reason or spoilt:
+        if saves or verdict is not None:
             hooks.save(done)
-        if spoilt:
-            return Outcome(End.BAD_DATA, done, spoilt)
-        if reason and not last:
-            return Outcome(End.STOPPED, done, reason)
+        if verdict is not None and not (last and verdict.end is End.STOPPED):
+            return verdict
     return Outcome(End.DONE, train.steps, "all steps done")
+
+
+def judge(
+    talk: Consensus, done: int, stepper: Stepper, hooks: Hooks, patience: int, *, now: bool
+) -> Outcome | None:
+    """Hear what is new of the steps ``done``, and say how the run must end, if it must.
+
+    What is saved must all be told: a run that ends, and one that saves ``now``, hear of their last
+    step too. A collective call.
+    """
+    verdicts: list[Outcome] = []
+    for everything in (now, True):
+        for news in talk.hear(everything=everything):
+            verdict = weigh(news, done, stepper, hooks, patience)
+            verdicts += [] if verdict is None else [verdict]
+        if not verdicts:
+            return None
+    return min(verdicts, key=lambda verdict: _WORST_FIRST.index(verdict.end))
+
+
+def weigh(news: News, done: int, stepper: Stepper, hooks: Hooks, patience: int) -> Outcome | None:
+    """Write down what was wrong with one step, and say how the run must end for it, if it must."""
+    fault = stepper.fault(news.result) if news.spoilt else None
+    if fault is not None and hooks.fault(news.step, fault, news.result.keys) >= patience:
+        # nothing changed in the faulty step, so without it the state is that of the step before
+        kept = done - 1 if news.step == done else done
+        return Outcome(End.FAULT, kept, f"Step {news.step:,}: {fault}")
+    too_many = hooks.bad(news.step) if news.bad else None
+    if too_many is not None:
+        return Outcome(End.BAD_DATA, done, too_many)
+    return None if news.stop is None else Outcome(End.STOPPED, done, news.stop)
 
 
 def describe(stepper: Stepper, result: StepResult) -> dict[str, float]:
@@ -135,14 +166,3 @@ def describe(stepper: Stepper, result: StepResult) -> dict[str, float]:
     values |= {f"grad_{name}": float(norm) for name, norm in result.norms.items()}
     values["lr"] = stepper.optimizer.param_groups[0]["lr"]
     return values
-
-
-def agree(stepper: Stepper, reason: str | None, bad: int) -> tuple[str | None, int]:
-    """Stop all ranks if any wants to, and tell how many bad samples they have met together; a stop
-    or a collective call on one alone would hang the others."""
-    accelerator = stepper.accelerator
-    if accelerator.num_processes == 1:
-        return reason, bad
-    told = torch.tensor([float(reason is not None), float(bad)], device=accelerator.device)
-    wish, total = accelerator.reduce(told, reduction="sum").tolist()
-    return reason or ("another rank was asked to stop" if wish else None), int(total)

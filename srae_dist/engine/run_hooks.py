@@ -63,12 +63,16 @@ class RunHooks:
             self.display.update(step, values)
         accelerator.log(dict(values), step=step)
 
-    def fault(self, step: int, reason: str, keys: tuple[str, ...]) -> None:
-        """Count and write down a skipped step with this rank's samples."""
+    def fault(self, step: int, reason: str, keys: tuple[str, ...]) -> int:
+        """Write down a skipped step with all ranks' samples; returns the count."""
+        from accelerate.utils import gather_object
+
         self.skipped += 1
+        everyone: list[str] = gather_object(list(keys))
         if self.stepper.accelerator.is_main_process:
-            self.log.write(step, {"skipped": reason, "keys": keys})
+            self.log.write(step, {"skipped": reason, "keys": everyone})
             self.display.say(f"step {step}: {reason}; the update was skipped")
+        return self.skipped
 
     def bad_met(self) -> int:
         """How many bad samples this rank has yet to tell of."""
@@ -76,7 +80,7 @@ class RunHooks:
 
     def bad(self, step: int) -> str | None:
         """Write down new bad samples; returns why the run must end, if it must."""
-        new, bad = self.bad_samples.exchange(step, self.stepper.accelerator), self.bad_samples
+        new, bad = self.bad_samples.exchange(self.stepper.accelerator), self.bad_samples
         if self.stepper.accelerator.is_main_process:
             for item in new[:_SAID]:
                 self.display.say(

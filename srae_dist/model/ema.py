@@ -6,7 +6,7 @@ import copy
 from typing import Generic, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -23,6 +23,13 @@ class Ema(Generic[M]):
         self.module: M = copy.deepcopy(module).requires_grad_(False).eval()
 
     @torch.no_grad()
-    def update(self, module: M, decay: float) -> None:
-        """Move the average towards ``module``'s weights by a share of 1 - decay."""
-        torch._foreach_lerp_(list(self.module.parameters()), list(module.parameters()), 1.0 - decay)
+    def update(self, module: M, decay: float, *, counts: Tensor | None = None) -> None:
+        """Move the average towards ``module``'s weights by a share of 1 - decay.
+
+        Args:
+            counts: 1, or 0 where nothing shall change; a scalar on the device, which need not be
+                asked for it.
+        """
+        share = 1.0 - decay if counts is None else counts * (1.0 - decay)
+        for mine, theirs in zip(self.module.parameters(), module.parameters(), strict=True):
+            mine.lerp_(theirs, share.to(mine.dtype) if isinstance(share, Tensor) else share)

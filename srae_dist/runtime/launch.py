@@ -108,6 +108,15 @@ def join_world(threads: int | None = None) -> World:
     )
 
 
+def insist_on_determinism() -> None:
+    """Use only kernels that give the same bits twice; what has none raises. Before any of them."""
+    import torch
+
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS begins
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+
+
 def _leave_gloo() -> None:
     """End gloo's threads before the interpreter ends, or they may abort a process that is done."""
     import torch.distributed as dist

@@ -37,9 +37,11 @@ def train(
     open_shards(loaded.data, model=loaded.model)
 
     from srae_dist.runtime import exit_file
-    from srae_dist.runtime.launch import join_world
+    from srae_dist.runtime.launch import insist_on_determinism, join_world
 
     world = join_world(loaded.engine.threads)
+    if loaded.engine.deterministic:
+        insist_on_determinism()
     with exit_file.recording_errors(Path(loaded.run_dir), enabled=world.is_main):
         return train_run(loaded, world)
 

@@ -21,7 +21,6 @@ HELD_OUT = "test"  # the split whose images the grids show, where the shards hav
 
 def run_plan(plan: Plan, stop: StopRequest) -> Outcome:
     """Wire the engine together and run its loop."""
-    import torch
 
     from srae_dist.data.loader import BadSampleError, make_loader
     from srae_dist.engine import loop, players, snapshot
@@ -39,8 +38,6 @@ def run_plan(plan: Plan, stop: StopRequest) -> Outcome:
         run_dir=plan.run_dir,
     )
     objective.to(accelerator.device)
-    if recipe.engine.deterministic:
-        torch.use_deterministic_algorithms(True)
     if compiles(recipe.engine.compile, world.device):
         objective.compile()
     stepper = Stepper(
@@ -85,7 +82,6 @@ def run_plan(plan: Plan, stop: StopRequest) -> Outcome:
                 start=plan.start,
                 train=recipe.train,
                 patience=recipe.run.patience,
-                skipped=hooks.skipped,
             )
         except BadSampleError as error:  # this rank alone knows, so it writes it down itself
             step = error.slot // recipe.train.global_batch + 1
@@ -144,6 +140,7 @@ def build_hooks(plan: Plan, stepper: Stepper, display: TrainDisplay) -> RunHooks
         bad_samples=BadSamples(
             plan.run_dir,
             budget=recipe.data.bad_budget,
+            global_batch=recipe.train.global_batch,
             known=plan.state.get("bad_samples", ()),
         ),
         skipped=int(plan.state.get("skipped", 0)),

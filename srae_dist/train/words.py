@@ -67,7 +67,7 @@ def finish(plan: Plan, outcome: Outcome) -> int:
         if not plan.world.is_main:
             return ExitCode.USER  # one sentence is enough
         raise UserError(
-            f"Step {outcome.step + 1}: {outcome.reason}. The state before it is saved in "
+            f"{outcome.reason}. The state of step {outcome.step:,} is saved in "
             f"{run_dir}; lower train.lr, set train.precision = fp32, or raise run.patience to skip "
             "such steps."
         )

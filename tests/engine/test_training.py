@@ -143,6 +143,21 @@ def test_the_launch_and_the_recipe_must_agree_on_precision(
         train(recipe, tmp_path / "run", train__steps=1)
 
 
+def test_deterministic_mode_gives_the_same_bits_twice(recipe: Path, tmp_path: Path) -> None:
+    """And insists: a kernel without a deterministic form would raise."""
+    runs = tmp_path / "first", tmp_path / "second"
+    try:
+        for run in runs:
+            train(recipe, run, train__steps=3, engine__deterministic="true", engine__threads=2)
+        assert torch.are_deterministic_algorithms_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)
+        torch.set_num_threads(1)
+    first, second = (tensors(run, 3) for run in runs)
+    assert [name for name in first if not torch.equal(first[name], second[name])] == []
+    assert log(runs[0]) == log(runs[1])
+
+
 def test_bf16_trains(recipe: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert train(recipe, run, train__steps=2, train__precision="bf16") == ExitCode.DONE
