@@ -13,6 +13,7 @@ class ExitCode(IntEnum):
     DONE = 0
     SOME_FAILED = 1  # done, but some inputs failed and are listed
     USER = 2  # the user must change something
+    LOST = 3  # a rank was lost: the same command goes on from the newest checkpoint
     STOPPED = 75  # stopped by a signal; the same command resumes (EX_TEMPFAIL)
 
 
@@ -28,6 +29,12 @@ class UserError(SraeError):
     The message is one sentence: what is wrong, where (file, key, shard), and what to do.
     It is printed without a traceback and the process ends with exit code 2.
     """
+
+
+class LostRankError(SraeError):
+    """Another rank is gone or has failed; without a message where another rank gives it."""
+
+    exit_code = ExitCode.LOST
 
 
 class SampleError(SraeError):

@@ -209,6 +209,9 @@ class Engine(Section):
     """Recompute decoder and trunk activations in the backward pass to save memory."""
     threads: Positive | None = None
     """CPU threads per rank; default: its share of the cores or one, whichever is faster."""
+    timeout: Positive = 1800
+    """Seconds after which the ranks give up one that does not answer; longer than any pause
+    between two steps (saving, drawing, compiling)."""
     deterministic: bool = False
     """Insist on deterministic kernels."""
 

@@ -17,8 +17,9 @@ _INTERRUPTED = 130  # what typer makes of Ctrl-C
 def run(app: typer.Typer, args: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and leave the process with the exit code the command promised.
 
-    A command returns its exit code, None being 0. A ``SraeError`` is printed as ``error: ...`` and
-    gives its own code; wrong usage gives 2; Ctrl-C gives 75; anything else keeps its traceback.
+    A command returns its exit code, None being 0. A ``SraeError`` is printed as ``error: ...``, if
+    it has a message, and gives its own code; wrong usage gives 2; Ctrl-C gives 75; anything else
+    keeps its traceback.
     """
     sys.exit(_code(app, args))
 
@@ -28,7 +29,8 @@ def _code(app: typer.Typer, args: Sequence[str] | None) -> int:
     try:
         value = command.main(args=None if args is None else list(args), standalone_mode=False)
     except SraeError as error:
-        console.error(str(error))
+        if str(error):
+            console.error(str(error))
         return int(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         value = _INTERRUPTED

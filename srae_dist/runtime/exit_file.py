@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from srae_dist.core import atomic
-from srae_dist.core.errors import SraeError
+from srae_dist.core.errors import LostRankError, SraeError
 
 NAME = "exit.json"
 
@@ -19,10 +19,15 @@ def write(folder: Path, code: int, reason: str, step: int | None) -> None:
 
 @contextlib.contextmanager
 def recording_errors(folder: Path, *, enabled: bool) -> Iterator[None]:
-    """Write an error that leaves this context to the folder, if that exists."""
+    """Write an error that leaves this context to the folder, if that exists.
+
+    Args:
+        enabled: this rank writes; of a lost rank writes whichever rank has the message.
+    """
     try:
         yield
     except SraeError as error:
-        if enabled and folder.is_dir():
+        speaks = bool(str(error)) if isinstance(error, LostRankError) else enabled
+        if speaks and folder.is_dir():
             write(folder, error.exit_code, str(error), None)
         raise

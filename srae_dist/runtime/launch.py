@@ -11,6 +11,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import torch
     from accelerate import Accelerator
 
+TIMEOUT = 1800.0  # seconds
 _LAUNCHER_PROGRAMS = ("accelerate", "accelerate-launch", "torchrun")
 _LAUNCHER_MODULES = ("accelerate.commands", "torch.distributed")
 _LAUNCH_WORDS = {"launch", "accelerate-launch", "accelerate.commands.launch"}
@@ -61,12 +63,13 @@ class World:
         return f"{ranks} on {machines}, {where}{hint}"
 
 
-def join_world(threads: int | None = None) -> World:
+def join_world(threads: int | None = None, *, timeout: float = TIMEOUT) -> World:
     """Join the other processes of the launch, and settle this one's CPU threads and memory.
 
     Args:
         threads: CPU threads of this process; None shares the cores among the machine's ranks. The
             launcher exports OMP_NUM_THREADS=1 on machines without a GPU, which is no one's wish.
+        timeout: seconds after which a rank that does not answer is given up.
 
     Raises:
         UserError: the launch command asked for more processes than it started.
@@ -83,7 +86,10 @@ def join_world(threads: int | None = None) -> World:
     if ranks > 1 and not torch.accelerator.is_available():
         os.environ["ACCELERATE_USE_CPU"] = "true"  # else each rank would be a world of its own
     atexit.register(_leave_gloo)
-    state = PartialState(cpu=os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true"))
+    state = PartialState(
+        cpu=os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true"),
+        **({"timeout": timedelta(seconds=timeout)} if ranks > 1 else {}),
+    )
     if "WORLD_SIZE" in os.environ and state.num_processes != ranks:
         raise UserError(
             f"The launcher started {ranks} processes, but each stands alone; check use_cpu and "

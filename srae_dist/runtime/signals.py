@@ -15,6 +15,15 @@ from typing import Any
 _NAMES = ("SIGINT", "SIGTERM", "SIGUSR1")  # those the platform has
 
 
+def outlive_launcher_s_sigterm(*, launched: bool) -> None:
+    """Ignore SIGTERM outside of a ``StopRequest``, where a launcher started this process.
+
+    Once a rank has left, launchers send it to those that are still writing how they ended.
+    """
+    if launched:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
 class StopRequest:
     """A context in which signals are remembered; ``reason`` says so between steps."""
 

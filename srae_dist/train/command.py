@@ -15,11 +15,12 @@ import typer
 from srae_dist.train.plan import Plan, open_data, order_of
 from srae_dist.train.start import check_same_start, find_checkpoint, record_start, settle_threads
 from srae_dist.train.wiring import run_plan
-from srae_dist.train.words import finish, introduce, say_finished
+from srae_dist.train.words import finish, introduce, say_finished, where_it_goes_on
 
 if TYPE_CHECKING:
     from srae_dist.recipe.schema import Recipe
     from srae_dist.runtime.launch import World
+    from srae_dist.runtime.signals import StopRequest
 
 
 def train(
@@ -36,24 +37,30 @@ def train(
     loaded = load_recipe(Path(recipe), overrides=set_ or []).recipe
     open_shards(loaded.data, model=loaded.model)
 
-    from srae_dist.runtime import exit_file
+    from srae_dist.runtime import exit_file, roll_call
     from srae_dist.runtime.launch import insist_on_determinism, join_world
+    from srae_dist.runtime.signals import StopRequest, outlive_launcher_s_sigterm
 
-    world = join_world(loaded.engine.threads)
+    world = join_world(loaded.engine.threads, timeout=loaded.engine.timeout)
     if loaded.engine.deterministic:
         insist_on_determinism()
-    with exit_file.recording_errors(Path(loaded.run_dir), enabled=world.is_main):
-        return train_run(loaded, world)
+    run_dir = Path(loaded.run_dir)
+    outlive_launcher_s_sigterm(launched=world.launched)
+    with (
+        StopRequest(launched=world.launched) as stop,
+        exit_file.recording_errors(run_dir, enabled=world.is_main),
+        roll_call.answering(world, resumable=lambda: where_it_goes_on(run_dir)),
+    ):
+        return train_run(loaded, world, stop)
 
 
-def train_run(recipe: Recipe, world: World) -> int:
+def train_run(recipe: Recipe, world: World, stop: StopRequest) -> int:
     """Train to the end, or to a stop; return the exit code."""
     from srae_dist.data.order import check_ranks
     from srae_dist.engine.fit import settle_batching
     from srae_dist.engine.networks import build_networks
     from srae_dist.runtime.launch import choose_precision
     from srae_dist.runtime.lock import locked
-    from srae_dist.runtime.signals import StopRequest
 
     run_dir = Path(recipe.run_dir)
     data = open_data(recipe, recipe.data.split)
@@ -76,9 +83,7 @@ def train_run(recipe: Recipe, world: World) -> int:
         if world.is_main:
             introduce(plan)
             record_start(plan)
-        # once a rank has left, the launcher sends SIGTERM to those that are still writing their end
-        with StopRequest(launched=world.launched) as stop:
-            return finish(plan, run_plan(plan, stop))
+        return finish(plan, run_plan(plan, stop))
 
 
 def main() -> None:

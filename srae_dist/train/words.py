@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from srae_dist import __version__
@@ -99,3 +100,13 @@ def say_finished(plan: Plan) -> int:
             "Raise train.steps to go on, or set another run.dir."
         )
     return ExitCode.DONE
+
+
+def where_it_goes_on(run_dir: Path) -> str:
+    """Say what the same command will resume from."""
+    from srae_dist.runtime import checkpoint
+
+    newest = checkpoint.newest(run_dir / "checkpoints")
+    if newest is None:
+        return "Nothing was saved yet: run the same command again to begin anew."
+    return f"Run the same command again to go on from step {checkpoint.step_of(newest):,}."

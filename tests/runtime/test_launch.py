@@ -137,7 +137,7 @@ def test_ranks_that_stand_alone_are_refused(monkeypatch: pytest.MonkeyPatch) -> 
     class Alone:
         num_processes, process_index, device = 1, 0, CPU
 
-        def __init__(self, cpu: bool) -> None:
+        def __init__(self, cpu: bool, timeout: object) -> None:
             self.cpu = cpu
 
     monkeypatch.setattr(accelerate, "PartialState", Alone)
@@ -158,7 +158,7 @@ def test_a_rank_finds_its_place(
     class Third:
         num_processes, process_index, device = 4, 2, CPU
 
-        def __init__(self, cpu: bool) -> None:
+        def __init__(self, cpu: bool, timeout: object) -> None:
             assert cpu  # without a GPU each rank would be a world of its own
 
     command = ["python", "/venv/bin/torchrun", "--nnodes", "2"]

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from srae_dist.runtime import signals
-from srae_dist.runtime.signals import StopRequest
+from srae_dist.runtime.signals import StopRequest, outlive_launcher_s_sigterm
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1]
@@ -54,6 +54,20 @@ def test_the_old_handlers_come_back_whatever_happens() -> None:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("launched", [False, True])
+def test_only_a_launcher_s_late_sigterm_is_outlived(launched: bool) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        outlive_launcher_s_sigterm(launched=launched)
+        with StopRequest(launched=launched) as stop:
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert stop.reason == "SIGTERM"  # asked in time, it is obeyed
+        ignored = signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+        assert ignored is launched
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_an_orphan_stops(monkeypatch: pytest.MonkeyPatch) -> None:
