@@ -44,6 +44,20 @@ def limits(texts: Sequence[str]) -> dict[str, int]:
     return found
 
 
+def check_out(out: Path, domains: Mapping[str, Sequence[Path]], root: Path | None) -> None:
+    """Refuse shards among the images they are made of, which the next run would list again.
+
+    Raises:
+        UserError: ``out`` lies in a folder of images.
+    """
+    place = out.resolve()
+    for folder in (*(path for paths in domains.values() for path in paths), *filter(None, (root,))):
+        if place.is_relative_to(folder.resolve()):
+            raise UserError(
+                f"--out {out} lies in {folder}, among the images; choose another --out."
+            )
+
+
 def pattern(text: str | None) -> re.Pattern[str] | None:
     """Parse a regular expression that finds labels: one group, or named ones."""
     if text is None:

@@ -234,7 +234,10 @@ def _check_apart(roots: Sequence[Path]) -> None:
     for place, (root, path) in enumerate(real):
         for other, other_path in real[:place]:
             if path.is_relative_to(other_path) or other_path.is_relative_to(path):
-                raise UserError(f"The folders {other} and {root} overlap; keep them apart.")
+                raise UserError(
+                    f"--domain: {root} and {other} overlap, so images would be taken twice; name "
+                    "folders that lie apart."
+                )
 
 
 def _pick(records: Records, split: str, root: Path) -> Records:
