@@ -175,7 +175,6 @@ def shard(
         return _verify(check, split=split, processes=processes, json=json)
     if out is None:
         raise UserError("--out is missing; say where the shards go, as in --out shards/mine.")
-    arguments.check_out(out, arguments.folders(domain or []), folders)
     source: Source
     if domain:
         source = sources.from_domains(
@@ -199,6 +198,7 @@ def shard(
         source = sources.from_faces(
             faces or 0, arguments.names(domains) or DOMAINS, size=size, seed=seed, split=split
         )
+    arguments.check_out(out, arguments.folders(domain or []), folders)
     form = Form(size, format, quality, shards, layout, fast_shrink)
     splits = choose(source, holdout=holdout, limits=arguments.limits(limit or []), seed=seed)
     images = sum(map(len, splits.values())) // mine.count

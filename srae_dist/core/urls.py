@@ -25,7 +25,7 @@ def masked(url: str) -> str:
         return re.sub(r"//[^/]*@", "//", re.split(r"[?#]", url)[0])
     host, path = parts.netloc.rpartition("@")[2], parts.path
     if not parts.netloc:  # a slash too few, but what was meant is secret all the same
-        path = re.sub(r"^(/?)[^/]*@", r"\1", path)
+        return parts.scheme + ":" + re.sub(r"^(/?)[^/]*@", r"\1", path)
     return urlunsplit((parts.scheme, host, path, "", ""))
 
 

@@ -65,7 +65,9 @@ def pattern(text: str | None) -> re.Pattern[str] | None:
     try:
         made = re.compile(text)
     except (re.error, OverflowError, RecursionError) as error:
-        raise UserError(f"--label-regex '{text}' is no regular expression: {error}.") from None
+        raise UserError(
+            f"--label-regex '{text}' is no regular expression: {error}; mend it."
+        ) from None
     if made.groups == 0:
         raise UserError(f"--label-regex '{text}' has no group; write the label's part in ( ).")
     if made.groups > max(1, len(made.groupindex)):

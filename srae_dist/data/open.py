@@ -82,7 +82,7 @@ def _check_size(manifest: Manifest, data: Data, model: Model) -> None:
     if not 32 <= size <= 256 or not model.fits(size):
         raise UserError(
             f"{root} holds {size} x {size} images, but training needs 32 to 256 pixels, "
-            f"model.code_size = {model.code_size} times a power of two."
+            f"model.code_size = {model.code_size} times a power of two; change model.code_size."
         )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from srae_dist.core.errors import UserError, did_you_mean
-from srae_dist.core.urls import redacted
+from srae_dist.core.urls import is_url, redacted
 from srae_dist.recipe.keys import KEYS, SECTIONS, nearest_key, toml_value
 from srae_dist.recipe.schema import Recipe
 
@@ -27,7 +27,7 @@ DEFAULT = "default"
 SET = "--set"
 _SHOWN = 8  # names of files in a message
 _LONGEST = 80  # characters of a value in a message
-_NAME = re.compile(r"\w[\w .+-]{0,99}")
+_NAME = re.compile(r"(?!\.{1,2}$)[^/\\\0]{1,100}", re.DOTALL)  # of a folder
 _HEADER = re.compile(r"\s*\[\s*([\w-]+)\s*\]")
 _KEY = re.compile(r"\s*([\w-]+)\s*(?:\.\s*([\w-]+)\s*)?=")
 
@@ -75,10 +75,9 @@ def _find(path: Path) -> Path:
     if path.is_file():
         return path
     if path.is_dir():
-        raise UserError(
-            f"{'An empty name' if path == Path() else path} is a folder, but a recipe is a file."
-            f"{_neighbours(path / 'recipe.toml', path)}"
-        )
+        if path == Path():
+            raise UserError(f"The recipe's name is empty; name a file.{_neighbours(path, path)}")
+        raise UserError(f"{path} is a folder, but a recipe is a file.{_neighbours(path, path)}")
     bare = RECIPES / f"{path}.toml"
     if len(path.parts) == 1 and bare.is_file():
         return bare
@@ -156,7 +155,7 @@ def _checked_name(file: Path, name: Any) -> str:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise UserError(
             f"{file} has name = {toml_value(name)[:_LONGEST]}, but it must be text that can name a "
-            "folder: letters, digits, '.', '_', '-' and spaces."
+            "folder, without slashes."
         )
     return name
 
@@ -193,7 +192,7 @@ def _line_numbers(text: str) -> dict[str, int]:
 def _parse_override(text: str) -> _Assignment:
     key, equals, value = text.partition("=")
     key = key.strip()
-    if not equals or not key:
+    if not equals or not key or is_url(key):
         raise UserError(
             f"--set '{_short(redacted(text))}' is not of the form section.key=value, as in "
             "--set train.steps=500."

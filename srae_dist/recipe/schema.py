@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, Strict, model_validator
 
 # Upper bounds are far beyond use: they keep a slip of the finger, or a stranger's recipe, from
 # asking for more memory or time than any machine has.
-Positive = Annotated[int, Field(ge=1, le=10**9)]
-Count = Annotated[int, Field(ge=0, le=10**9)]
+Positive = Annotated[int, Field(ge=1, le=10**15)]
+Count = Annotated[int, Field(ge=0, le=10**15)]
 Images = Annotated[int, Field(ge=1, le=10**7)]
 Channels = Annotated[int, Field(ge=1, le=4096)]
 Width = Annotated[int, Field(ge=8, le=4096, multiple_of=8)]

@@ -19,7 +19,7 @@ def locked(folder: Path) -> Iterator[None]:
         UserError: another process holds it, or the folder cannot be written.
     """
     if folder.is_file():
-        raise UserError(f"{folder} is a file, but must be a folder; name another.")
+        raise UserError(f"{folder} cannot be written: it is a file; name a folder.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock")

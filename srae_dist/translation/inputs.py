@@ -70,7 +70,7 @@ class FolderImages:
         if not self.paths:
             tars = next(root.glob("*.tar"), None)
             hint = f"; its shards need `srae-dist shard --index {root}` first" if tars else ""
-            raise UserError(f"{root} holds no jpg, png or webp file{hint}.")
+            raise UserError(f"{root} holds no jpg, png or webp file{hint or '; name another'}.")
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import shlex
+import shutil
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +16,7 @@ from srae_dist.cli import app
 from srae_dist.core import machine
 from srae_dist.runtime import launch
 from srae_dist.runtime.command import run
+from tests.bad_use.table import Case
 
 
 @dataclass(frozen=True)
@@ -42,3 +45,13 @@ def call(command: str, patch: pytest.MonkeyPatch) -> Done:
         except SystemExit as end:
             code = int(end.code or 0)
     return Done(code, out.getvalue(), err.getvalue(), time.monotonic() - begun)
+
+
+def play(case: Case, sound: Path, root: Path, patch: pytest.MonkeyPatch) -> Done:
+    """Run a case in a copy of the sound folder."""
+    shutil.copytree(sound, root)
+    patch.chdir(root)
+    held = case.before(root, patch) if case.before else None
+    done = call(case.command, patch)
+    del held
+    return done

@@ -114,7 +114,10 @@ RECIPE = [
         ("objective.pixel_weight = inf", "finite"),
     ),
     Case(
-        "--set", "huge", show("model.max_width=1000000"), ("model.max_width = 1000000", "at most")
+        "--set",
+        "huge",
+        show("model.max_width=1000000"),
+        ("model.max_width = 1000000", "at most 4,096"),
     ),
     Case("--set", "an unknown choice", show("train.precision=fp8"), ("train.precision", "fp16")),
     Case("--set", "one domain only", show("data.domains=photo"), ("data.domains", "two")),
@@ -298,6 +301,13 @@ TRAINING = [
         "a run that was started with other values",
         "srae-dist train tiny.toml --set train.steps=2 --set train.lr=0.5",
         ("runs/tiny", "train.lr", "run.dir"),
+    ),
+    Case(
+        "train",
+        "a run whose only checkpoint is damaged",
+        "srae-dist train tiny.toml",
+        ("runs/tiny/checkpoints", "damaged", "run.dir"),
+        m.cut(f"{CHECKPOINT}/ema.safetensors"),
     ),
     Case(
         "train",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.bad_use import world
-from tests.bad_use.play import Done, call
+from tests.bad_use.document import DOCUMENT, row
+from tests.bad_use.play import play
 from tests.bad_use.table import CASES, Case
 
 LONGEST = 420  # characters of a sentence
@@ -22,22 +22,11 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield world.build(tmp_path_factory.mktemp("sound"), patch)
 
 
-def play(case: Case, sound: Path, root: Path, patch: pytest.MonkeyPatch) -> Done:
-    """Run a case in a copy of the sound folder."""
-    shutil.copytree(sound, root)
-    patch.chdir(root)
-    held = case.before(root, patch) if case.before else None
-    done = call(case.command, patch)
-    del held
-    return done
-
-
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_a_mistake_is_told(
     case: Case, sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = play(case, sound, tmp_path / "here", monkeypatch)
-    print(f"#{case}\n$ {case.command}\n{done.code} {done.seconds:.2f}s {done.said}")
     assert done.code == 2, done
     said = done.said.splitlines()
     errors = [line for line in said if line.startswith("error: ")]
@@ -46,3 +35,20 @@ def test_a_mistake_is_told(
     assert not missing, f"{missing} not in: {done.said}"
     assert len(done.said) <= LONGEST, done.said
     assert done.seconds < SLOWEST
+
+
+def test_the_document_has_every_row_and_no_other() -> None:
+    rows = [
+        line for line in DOCUMENT.read_text(encoding="utf-8").splitlines() if " `srae-dist" in line
+    ]
+    stale = "run `python -m tests.bad_use.document`"
+    assert len(rows) == len(CASES), stale
+    for line, case in zip(rows, CASES, strict=True):
+        assert line.startswith(row(case)), stale
+
+
+def test_there_are_cases_of_every_command() -> None:
+    commands = {" ".join(case.command.split()[1:2]) for case in CASES}
+    wanted = {"recipe", "train", "shard", "batch-translate", "evaluate", "embed", "classify"}
+    assert commands >= wanted | {"neighbours", "export", "bench"}
+    assert len(set(map(str, CASES))) == len(CASES) >= 60

@@ -102,7 +102,9 @@ def from_domains(
             if listing.ignored:
                 notes.append(f"{root}: {folders.describe(listing.ignored)}.")
             if not listing.images:
-                raise UserError(f"{root} (domain '{domain}') holds no jpg, png or webp file.")
+                raise UserError(
+                    f"{root} (domain '{domain}') holds no jpg, png or webp file; name another."
+                )
             above = f"{domain}/{number + 1}/" if len(roots) > 1 else f"{domain}/"
             found.append(_Folder(_absolute(root), listing.images, above))
             counts[-1] += len(listing.images)
