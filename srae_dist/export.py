@@ -43,7 +43,9 @@ def export(
         differences = write(translator, partial, kinds=_kinds(format_))
         atomic.publish_folder(partial, out)
     except OSError as error:
-        raise UserError(f"--out {out} cannot be written: {error.strerror or error}.") from None
+        raise UserError(
+            f"--out {out} cannot be written: {error.strerror or error}; name another folder."
+        ) from None
     finally:
         if partial.exists():
             atomic.remove_folder(partial)

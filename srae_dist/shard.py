@@ -198,6 +198,7 @@ def shard(
         source = sources.from_faces(
             faces or 0, arguments.names(domains) or DOMAINS, size=size, seed=seed, split=split
         )
+    arguments.check_out(out, arguments.folders(domain or []), folders)
     form = Form(size, format, quality, shards, layout, fast_shrink)
     splits = choose(source, holdout=holdout, limits=arguments.limits(limit or []), seed=seed)
     images = sum(map(len, splits.values())) // mine.count
@@ -281,6 +282,8 @@ def _verify(root: str, *, split: str | None, processes: int | None, json: Path |
     from srae_dist.data.check import check, plan, report
     from srae_dist.runtime import console
 
+    if json is not None and json.is_dir():
+        raise UserError(f"--json {json} is a folder; name a file.")
     planned = plan(root, split=split)
     images = sum(job.shard.samples for job in planned.jobs)
     count = arguments.process_count(processes, os.environ, images=images)
@@ -292,7 +295,12 @@ def _verify(root: str, *, split: str | None, processes: int | None, json: Path |
     for problem in report.problems_of(found, most=_SHOWN):
         console.warn(problem)
     if json is not None:
-        atomic.write_json(json, report.json_of(found))
+        try:
+            atomic.write_json(json, report.json_of(found))
+        except OSError as error:
+            raise UserError(
+                f"--json {json} cannot be written: {error.strerror}; name another file."
+            ) from None
     console.info(report.verdict_of(found))
     return ExitCode.DONE if found.sound else ExitCode.SOME_FAILED
 

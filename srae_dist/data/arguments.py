@@ -44,6 +44,20 @@ def limits(texts: Sequence[str]) -> dict[str, int]:
     return found
 
 
+def check_out(out: Path, domains: Mapping[str, Sequence[Path]], root: Path | None) -> None:
+    """Refuse shards among the images they are made of, which the next run would list again.
+
+    Raises:
+        UserError: ``out`` lies in a folder of images.
+    """
+    place = out.resolve()
+    for folder in (*(path for paths in domains.values() for path in paths), *filter(None, (root,))):
+        if place.is_relative_to(folder.resolve()):
+            raise UserError(
+                f"--out {out} lies in {folder}, among the images; choose another --out."
+            )
+
+
 def pattern(text: str | None) -> re.Pattern[str] | None:
     """Parse a regular expression that finds labels: one group, or named ones."""
     if text is None:
@@ -51,7 +65,9 @@ def pattern(text: str | None) -> re.Pattern[str] | None:
     try:
         made = re.compile(text)
     except (re.error, OverflowError, RecursionError) as error:
-        raise UserError(f"--label-regex '{text}' is no regular expression: {error}.") from None
+        raise UserError(
+            f"--label-regex '{text}' is no regular expression: {error}; mend it."
+        ) from None
     if made.groups == 0:
         raise UserError(f"--label-regex '{text}' has no group; write the label's part in ( ).")
     if made.groups > max(1, len(made.groupindex)):

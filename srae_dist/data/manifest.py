@@ -25,9 +25,12 @@ FORMAT = "srae_dist.shards"
 VERSION = 2
 MANIFEST = "manifest.json"
 BLOCK = 1 << 20  # bytes of a shard that have a digest of their own
-MAX_FILE = 1 << 36  # bytes of a manifest or index
+MAX_MANIFEST = 1 << 28  # bytes
+MAX_FILE = 1 << 36  # bytes of an index
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")  # domains and splits: safe in paths
 _FILE_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
+
+_ROW, _LONGEST_KEY = 18, 4096  # bytes of a sample in an index, without its key, and of that
 
 Digests = np.ndarray[Any, np.dtype[np.uint8]]  # blocks x 32
 
@@ -120,7 +123,7 @@ def load_manifest(root: Path | Store) -> Manifest:
     store = open_store(root)
     path = store.where(MANIFEST)
     try:
-        text = store.read(MANIFEST, limit=MAX_FILE).decode("utf-8")
+        text = store.read(MANIFEST, limit=MAX_MANIFEST).decode("utf-8")
     except FileNotFoundError:
         raise UserError(
             f"{store.name} is not a shard folder: it has no {MANIFEST}; make one with "
@@ -186,7 +189,7 @@ def load_tables(root: Path | Store, split: Split, num_domains: int) -> tuple[Ind
     path, manifest = store.where(split.index), store.where(MANIFEST)
     again = f"run `srae-dist shard --index {store.name} --force` or make the shards again"
     try:
-        data = store.read(split.index, limit=MAX_FILE)
+        data = store.read(split.index, limit=_most_bytes(split))
         if hashlib.sha256(data).hexdigest() != split.index_sha256:
             raise UserError(f"{path} is not the file that {manifest} lists; {again}.")
         arrays = load(data)
@@ -209,13 +212,19 @@ def load_tables(root: Path | Store, split: Split, num_domains: int) -> tuple[Ind
     return index, blocks
 
 
+def _most_bytes(split: Split) -> int:
+    """Return how many bytes the index of a split can have at most."""
+    rows = split.samples * (_ROW + _LONGEST_KEY)
+    return min(MAX_FILE, (1 << 20) + rows + 32 * sum(split.block_counts()))
+
+
 def _as_keys(letters: np.ndarray[Any, np.dtype[np.uint8]]) -> np.ndarray[Any, np.dtype[np.bytes_]]:
     """Make fixed-width keys of a table n x width of their letters.
 
     Raises:
         ValueError: it is no such table, or holds anything but printable ASCII and padding.
     """
-    if letters.ndim != 2 or not 0 < letters.shape[1] <= 4096:
+    if letters.ndim != 2 or not 0 < letters.shape[1] <= _LONGEST_KEY:
         raise ValueError(f"its keys have the shape {letters.shape}")
     if np.any((letters > 0x7E) | ((letters < 0x20) & (letters != 0))):
         raise ValueError("its keys are not printable ASCII")

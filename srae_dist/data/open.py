@@ -6,8 +6,9 @@ import re
 import shlex
 
 from srae_dist.core.errors import UserError
+from srae_dist.core.urls import is_url, without_secrets
 from srae_dist.data.manifest import MANIFEST, Manifest, load_manifest
-from srae_dist.data.store import LocalStore, is_url, open_store
+from srae_dist.data.store import LocalStore, Store, open_store
 from srae_dist.recipe.schema import Data, Model
 
 
@@ -20,15 +21,28 @@ def open_shards(data: Data, *, model: Model) -> Manifest:
     """
     store = open_store(data.root)
     if not store.has(MANIFEST):
-        raise UserError(
-            f"There are no shards in {store.name} (data.root); make them with\n"
-            f"  {make_command(data)}"
-        )
+        raise UserError(_missing(store, data))
     manifest = load_manifest(store)
     _check_domains(manifest, data)
     _check_size(manifest, data, model)
     _check_split(manifest, data)
     return manifest
+
+
+def _missing(store: Store, data: Data) -> str:
+    """Say what is where the shards should be."""
+    root = store.root if isinstance(store, LocalStore) else None
+    if root is not None and root.is_file():
+        return f"{root} (data.root) is a file; name a shard folder with --set data.root=DIR."
+    other = root is not None and root.is_dir() and any(root.iterdir())
+    if root is None or not other or (root / ".partial").exists():
+        command = make_command(data)
+        return f"There are no shards in {store.name} (data.root); make them with\n  {command}"
+    command = make_command(data.model_copy(update={"root": "shards/NAME"}))
+    return (
+        f"{root} (data.root) holds other files, but no {MANIFEST}; name a shard folder, or make "
+        f"one with\n  {command}"
+    )
 
 
 def make_command(data: Data) -> str:
@@ -41,33 +55,34 @@ def make_command(data: Data) -> str:
 
 
 def _check_domains(manifest: Manifest, data: Data) -> None:
+    root = without_secrets(data.root)
     has, wanted = manifest.domains, data.domains or manifest.domains
     if sorted(has) != sorted(wanted):
         raise UserError(
-            f"{data.root} has the domains {', '.join(has)}, but the recipe's data.domains are "
+            f"{root} has the domains {', '.join(has)}, but the recipe's data.domains are "
             f"{', '.join(wanted)}; change the recipe, or make the shards again with\n"
             f"  {make_command(data)}"
         )
     if len(has) < 2:
-        raise UserError(f"{data.root} has only the domain {has[0]}; translation needs two or more.")
+        raise UserError(f"{root} has only the domain {has[0]}; translation needs two or more.")
 
 
 def _check_size(manifest: Manifest, data: Data, model: Model) -> None:
-    size = manifest.image_size
+    root, size = without_secrets(data.root), manifest.image_size
     if size is None:
         raise UserError(
-            f"{data.root} holds images of mixed sizes; make shards of one size with\n"
+            f"{root} holds images of mixed sizes; make shards of one size with\n"
             f"  {make_command(data)}"
         )
     if data.image_size not in (None, size):
         raise UserError(
-            f"{data.root} holds {size} x {size} images, but data.image_size = {data.image_size}; "
+            f"{root} holds {size} x {size} images, but data.image_size = {data.image_size}; "
             f"change the recipe, or make the shards again with\n  {make_command(data)}"
         )
     if not 32 <= size <= 256 or not model.fits(size):
         raise UserError(
-            f"{data.root} holds {size} x {size} images, but training needs 32 to 256 pixels, "
-            f"model.code_size = {model.code_size} times a power of two."
+            f"{root} holds {size} x {size} images, but training needs 32 to 256 pixels, "
+            f"model.code_size = {model.code_size} times a power of two; change model.code_size."
         )
 
 

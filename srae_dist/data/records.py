@@ -147,7 +147,8 @@ def check_names(source: Source) -> None:
     """
     if len(source.domains) < 2:
         raise UserError(
-            f"There is only the domain {', '.join(source.domains)}; translation needs two or more."
+            f"There is only the domain {', '.join(source.domains)}; translation needs two or "
+            "more, so name another with --domain NAME=DIR."
         )
     if len(source.domains) > MOST_DOMAINS:
         raise UserError(

@@ -13,8 +13,9 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from srae_dist.core.errors import SampleError, UserError
+from srae_dist.core.urls import masked
 from srae_dist.data.store import SCHEMES
-from srae_dist.data.transport import Beyond, Part, Passing, Transport, connect, masked
+from srae_dist.data.transport import Beyond, Part, Passing, Transport, connect
 
 ATTEMPTS = 8  # failures in a row, without progress, that are one too many
 DOWN = 20.0  # seconds after giving up in which a store is not waited for again
@@ -94,7 +95,9 @@ class RemoteStore:
         except FileNotFoundError:
             return False
         except SampleError as error:
-            raise UserError(f"{self.where(file)} cannot be reached: {error}.") from None
+            raise UserError(
+                f"{self.where(file)} cannot be reached: {error}; check the URL and the network."
+            ) from None
         return True
 
     def read(self, file: str, *, limit: int) -> bytes:

@@ -6,15 +6,13 @@ nothing that a manifest or a tar file says can open anything else.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Protocol
 
 from srae_dist.core.errors import UserError
+from srae_dist.core.urls import is_url
 
 SCHEMES = ("http", "https", "s3", "gs", "hf")
-
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)(:/?/?|::)")
 
 
 class Store(Protocol):
@@ -77,12 +75,6 @@ class LocalStore:
             raise
         except OSError as error:
             raise UserError(f"{path} cannot be read: {error.strerror or error}.") from None
-
-
-def is_url(location: str | Path) -> bool:
-    """Tell whether a location has a scheme, known or not (a drive's letter is none)."""
-    match = None if isinstance(location, Path) else _SCHEME.match(location)
-    return match is not None and len(match[1]) > 1
 
 
 def open_store(location: str | Path | Store) -> Store:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from typing import Any, NamedTuple, Protocol
-from urllib.parse import urlsplit, urlunsplit
 
 from srae_dist.core.errors import SampleError, UserError
+from srae_dist.core.urls import masked
 
 CONNECT_TIMEOUT, READ_TIMEOUT = 15, 60  # seconds without an answer, or a byte
 REQUEST_TIMEOUT = 120  # seconds of a whole request, for servers that send a byte now and then
@@ -75,16 +75,6 @@ def connect(scheme: str) -> Transport:
         raise UserError(
             f"{scheme}:// needs the package {package}; run `pip install {extra}`."
         ) from None
-
-
-def masked(url: str) -> str:
-    """Return a URL without password and query."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return re.sub(r"//[^/]*@", "//", url.partition("?")[0])
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, host, parts.path, "", ""))
 
 
 def of_status(status: int, reason: str) -> Exception:

@@ -8,7 +8,6 @@ made, and which parts have finished.
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -18,6 +17,7 @@ from filelock import FileLock, Timeout
 
 from srae_dist.core import atomic
 from srae_dist.core.errors import UserError
+from srae_dist.core.json_file import read_json
 from srae_dist.data.manifest import MANIFEST
 from srae_dist.data.publish import complete
 
@@ -58,7 +58,7 @@ class State:
 def load_state(partial: Path) -> State:
     """Return what a folder says is being made; nothing, where it says nothing sensible."""
     try:
-        value = json.loads((partial / _STATE).read_text("utf-8"))
+        value = read_json(partial / _STATE)
         return State(
             str(value["plan"]),
             int(value["parts"]),
@@ -216,7 +216,8 @@ def explained(out: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(
-            f"{error.filename or out} cannot be used: {error.strerror or error}."
+            f"{error.filename or out} cannot be used: {error.strerror or error}; mend that, "
+            "or choose another --out."
         ) from None
 
 

@@ -168,8 +168,8 @@ def _end(
         if not any(item.shard.samples for item in packed):
             shutil.rmtree(site.partial)
             raise UserError(
-                f"None of the {len(records)} images of split '{split}' can be read; the first, "
-                f"{bad[-len(records)].origin}: {bad[-len(records)].reason}."
+                f"None of the {len(records)} images of split '{split}' can be read, so nothing is "
+                f"written; the first is {bad[-len(records)].origin}: {bad[-len(records)].reason}."
             )
         made[split] = _merge(site.partial, split, packed)
     form = task.form

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from srae_dist import __version__
 from srae_dist.core.machine import processor
+from srae_dist.core.urls import redacted
 from srae_dist.evaluation.section import Table
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def facts(
     recipe = json.dumps(translator.recipe, sort_keys=True).encode()
     return {
         "srae_dist": __version__,
-        "command": shlex.join(_command()),
+        "command": redacted(shlex.join(_command())),
         "run": {
             "path": str(subject.options.run),
             "checkpoint": str(checkpoint),

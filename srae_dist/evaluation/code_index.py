@@ -171,7 +171,7 @@ def check_k(k: int, domain: str, images: int) -> None:
         UserError: it is below 1 or above them.
     """
     if k < 1:
-        raise UserError(f"{k} neighbours cannot be found; -k must be 1 or more.")
+        raise UserError(f"-k {k} asks for no neighbour; -k must be 1 or more.")
     if k > images:
         raise UserError(
             f"{k} neighbours cannot be found among {images:,} images of '{domain}'; "

@@ -5,9 +5,11 @@ A discriminator that the encoder has learnt to fool sits at chance whatever the 
 
 from __future__ import annotations
 
-import json
+import math
 from pathlib import Path
 from statistics import fmean
+
+from srae_dist.core.json_file import parse_json
 
 MEASURES = ("q_c_accuracy", "q_d_accuracy")
 LINES = 20  # of the log, whose mean is taken
@@ -38,7 +40,9 @@ def read_in_training(log: Path, *, step: int) -> dict[str, float]:
 def _parse(line: bytes) -> dict[str, float]:
     """Return a line's numbers; step 0 of a torn one."""
     try:
-        value = json.loads(line)
-        return value if value["step"] else {"step": 0}
-    except (ValueError, KeyError, TypeError):
+        value = parse_json(line)
+        if type(value["step"]) is not int:
+            return {"step": 0}
+        return {k: v for k, v in value.items() if type(v) in (int, float) and math.isfinite(v)}
+    except (ValueError, KeyError, TypeError, OverflowError):
         return {"step": 0}

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from srae_dist.core import atomic
+from srae_dist.core.json_file import read_json
 from srae_dist.evaluation.section import Picture, Section, Table
 
 FORMAT = "srae_dist.evaluation"
@@ -160,7 +161,7 @@ def png(picture: Picture) -> bytes:
 
 def _figures_of(path: Path) -> set[str]:
     """Names of the files in figures/ that an earlier report says it wrote."""
-    with contextlib.suppress(OSError, ValueError, RecursionError, KeyError, TypeError):
-        listed = [Path(name) for name in json.loads(path.read_text(encoding="utf-8"))["figures"]]
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        listed = [Path(name) for name in read_json(path)["figures"]]
         return {name.name for name in listed if name == Path(FIGURES) / name.name}
     return set()

@@ -67,8 +67,8 @@ def read_known(path: Path | None, known: KnownFile, *, option: str) -> bytes:
     digest = hashlib.sha256(data).hexdigest()
     if digest != known.sha256:
         raise UserError(
-            f"{option}: {path} (SHA-256 {digest}) is not {known.title} (SHA-256 {known.sha256}), "
-            f"and other weights give other numbers. Fetch them with `{known.fetch}`."
+            f"{option}: {path} is not {known.title}, whose "
+            f"SHA-256 is {known.sha256}; fetch them with `{known.fetch}`."
         )
     return data
 

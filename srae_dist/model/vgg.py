@@ -127,7 +127,10 @@ def _read(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
-        raise UserError(f"perceptual.weights: {path} is no safetensors file ({error}).") from None
+        raise UserError(
+            f"perceptual.weights: {path} is no safetensors file ({error}); give one with "
+            "torchvision's VGG-16 names, or 'random'."
+        ) from None
 
 
 def _download() -> dict[str, Tensor]:

@@ -152,7 +152,14 @@ def _bounds(metadata: Iterable[Any]) -> Iterable[str]:
         for name, words in _BOUNDS.items():
             bound = getattr(item, name, None)
             if bound is not None:
-                yield words.format(int(bound) if bound == int(bound) else bound)
+                yield words.format(_number(bound))
+
+
+def _number(value: float) -> str:
+    if value != int(value):
+        return str(value)
+    zeros = len(str(int(value))) - 1
+    return f"10^{zeros}" if zeros > 9 and value == 10**zeros else f"{int(value):,}"
 
 
 def _section(field: FieldInfo) -> type[Section]:

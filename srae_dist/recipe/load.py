@@ -16,14 +16,24 @@ from typing import Any
 from pydantic import ValidationError
 
 from srae_dist.core.errors import UserError, did_you_mean
+from srae_dist.core.urls import is_url, redacted
 from srae_dist.recipe.keys import KEYS, SECTIONS, nearest_key, toml_value
 from srae_dist.recipe.schema import Recipe
 
 RECIPES = Path("recipes")  # where a bare name is looked up
+MOST_BYTES = 1 << 20  # of a recipe file
+MOST_FILES = 16  # that extend one another
 DEFAULT = "default"
 SET = "--set"
+_SHOWN = 8  # names of files in a message
+_LONGEST = 80  # characters of a value in a message
+_NAME = re.compile(r"(?!\.{1,2}$)[^/\\\0]{1,100}", re.DOTALL)  # of a folder
 _HEADER = re.compile(r"\s*\[\s*([\w-]+)\s*\]")
 _KEY = re.compile(r"\s*([\w-]+)\s*(?:\.\s*([\w-]+)\s*)?=")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +51,8 @@ class _Assignment:
     origin: str
 
     def __str__(self) -> str:
-        value = toml_value(self.value)
-        return f"{self.origin} has {self.key} = {value if len(value) <= 80 else value[:77] + '...'}"
+        value = redacted(toml_value(self.value))
+        return f"{self.origin} has {redacted(self.key)} = {_short(value)}"
 
 
 def load_recipe(path: Path, *, overrides: Sequence[str] = ()) -> LoadedRecipe:
@@ -64,6 +74,10 @@ def load_recipe(path: Path, *, overrides: Sequence[str] = ()) -> LoadedRecipe:
 def _find(path: Path) -> Path:
     if path.is_file():
         return path
+    if path.is_dir():
+        if path == Path():
+            raise UserError(f"The recipe's name is empty; name a file.{_neighbours(path, path)}")
+        raise UserError(f"{path} is a folder, but a recipe is a file.{_neighbours(path, path)}")
     bare = RECIPES / f"{path}.toml"
     if len(path.parts) == 1 and bare.is_file():
         return bare
@@ -74,8 +88,9 @@ def _find(path: Path) -> Path:
 def _neighbours(path: Path, folder: Path) -> str:
     names = sorted(item.name for item in folder.glob("*.toml"))
     wanted = path.name if path.suffix else f"{path.name}.toml"
-    listed = f" {folder} has {', '.join(names)}." if names else f" {folder} has no recipes."
-    return listed + did_you_mean(wanted, names)
+    where = "The current folder" if folder == Path() else f"The folder {folder}"
+    listed = ", ".join(names[:_SHOWN]) + ", ..." * (len(names) > _SHOWN)
+    return f" {where} has {listed or 'no recipes'}." + did_you_mean(wanted, names)
 
 
 def _read_chain(path: Path) -> tuple[str, list[_Assignment]]:
@@ -99,12 +114,20 @@ def _read_chain(path: Path) -> tuple[str, list[_Assignment]]:
 
 def _read_toml(file: Path) -> tuple[str, dict[str, Any]]:
     try:
-        text = file.read_text(encoding="utf-8-sig")  # Windows editors write a byte order mark
+        with file.open("rb") as opened:
+            data = opened.read(MOST_BYTES + 1)
+        if len(data) > MOST_BYTES:
+            raise UserError(f"{file} has more than {MOST_BYTES:,} bytes; that is no recipe.")
+        text = data.decode("utf-8-sig").replace("\r\n", "\n")  # Windows editors' marks
         return text, tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{file} is not valid TOML: {error}.") from None
+        raise UserError(f"{file} is not valid TOML: {error}; mend it there.") from None
     except UnicodeDecodeError:
-        raise UserError(f"{file} is not a UTF-8 text file; a recipe is TOML.") from None
+        raise UserError(
+            f"{file} is not a UTF-8 text file; a recipe is TOML: save it as UTF-8, or name another."
+        ) from None
+    except RecursionError:
+        raise UserError(f"{file} nests values too deep; a recipe has sections and keys.") from None
     except OSError as error:
         raise UserError(f"{file} cannot be read: {error.strerror}.") from None
 
@@ -119,13 +142,21 @@ def _extended(file: Path, value: Any, seen: list[Path]) -> Path:
         near = _neighbours(Path(value), base.parent)
         raise UserError(f'{file} has extends = "{value}", but there is no {base}.{near}')
     if base.resolve() in seen:
-        raise UserError(f'{file} has extends = "{value}", but that file extends this one in turn.')
+        raise UserError(
+            f'{file} has extends = "{value}", but that file extends this one in turn; take one of '
+            "the two out."
+        )
+    if len(seen) >= MOST_FILES:
+        raise UserError(f"{file} is the end of a chain of {len(seen)} recipes; extend fewer.")
     return base
 
 
 def _checked_name(file: Path, name: Any) -> str:
-    if not isinstance(name, str) or not name:
-        raise UserError(f"{file} has name = {toml_value(name)}, but it must be text.")
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise UserError(
+            f"{file} has name = {toml_value(name)[:_LONGEST]}, but it must be text that can name a "
+            "folder, without slashes."
+        )
     return name
 
 
@@ -161,8 +192,11 @@ def _line_numbers(text: str) -> dict[str, int]:
 def _parse_override(text: str) -> _Assignment:
     key, equals, value = text.partition("=")
     key = key.strip()
-    if not equals or not key:
-        raise UserError(f"--set '{text}' is not of the form section.key=value.")
+    if not equals or not key or is_url(key):
+        raise UserError(
+            f"--set '{_short(redacted(text))}' is not of the form section.key=value, as in "
+            "--set train.steps=500."
+        )
     return _Assignment(key, KEYS[key].kind.parse(value) if key in KEYS else value, SET)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import PurePath
 from typing import Any
 
+from srae_dist.core.urls import redacted, without_secrets
 from srae_dist.recipe.keys import KEYS, SECTIONS, toml_value
 from srae_dist.recipe.schema import Recipe
 
@@ -19,7 +20,11 @@ _FREE = {  # may change while a run goes on: they alter how long, how often, whe
 
 
 def recipe_to_toml(recipe: Recipe) -> str:
-    """Write every value with its meaning; ``load_recipe`` reads the same recipe back."""
+    """Write every value with its meaning; ``load_recipe`` reads the same recipe back.
+
+    Of URLs everything but user, password and query, which are nobody's business.
+    """
+    recipe = recipe_without_secrets(recipe)
     lines = ["# A resolved recipe: every value, defaults included.", _line("name", recipe.name)]
     for section, fields in SECTIONS.items():
         lines += ["", f"# {(fields.__doc__ or '').strip()}", f"[{section}]"]
@@ -28,6 +33,14 @@ def recipe_to_toml(recipe: Recipe) -> str:
                 line = _line(key.name.removeprefix(f"{section}."), key.of(recipe))
                 lines.append(f"{line}  # {key.meaning}")
     return "\n".join(lines) + "\n"
+
+
+def recipe_without_secrets(recipe: Recipe) -> Recipe:
+    """Return the recipe as it may be kept: of URLs, what gives access is left out."""
+    root, make = without_secrets(recipe.data.root), recipe.data.make
+    make = None if make is None else redacted(make)
+    data = recipe.data.model_copy(update={"root": root, "make": make})
+    return recipe.model_copy(update={"data": data})
 
 
 def recipe_without_paths(recipe: Recipe) -> dict[str, Any]:

@@ -10,7 +10,13 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, model_validator
 
-Positive = Annotated[int, Field(ge=1)]
+# Upper bounds are far beyond use: they keep a slip of the finger, or a stranger's recipe, from
+# asking for more memory or time than any machine has.
+Positive = Annotated[int, Field(ge=1, le=10**15)]
+Count = Annotated[int, Field(ge=0, le=10**15)]
+Images = Annotated[int, Field(ge=1, le=10**7)]
+Channels = Annotated[int, Field(ge=1, le=4096)]
+Width = Annotated[int, Field(ge=8, le=4096, multiple_of=8)]
 Decay = Annotated[float, Field(ge=0.0, lt=1.0)]
 NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 Half = Annotated[float, Field(ge=0.0, le=0.5)]
@@ -58,9 +64,9 @@ class Data(Section):
     """Pixels, square, that the manifest must have; default: the manifest's."""
     balance: Literal["domain", "natural"] = "domain"
     """domain: every domain is drawn equally; natural: each sample once an epoch."""
-    lanes: Positive | None = None
+    lanes: Images | None = None
     """Endless streams a batch is taken from; default gcd(share of the batch, 64)."""
-    window: Positive = 1024
+    window: Images = 1024
     """Samples of a lane that are permuted together."""
     workers: Annotated[int, Field(ge=0, le=256)] | None = None
     """Loader processes per rank; default: cores per rank, less one, at most 8."""
@@ -72,7 +78,7 @@ class Data(Section):
     """Largest change of contrast (a factor 1 +- light) and brightness (+- light / 2 of white)."""
     on_bad: Literal["error", "substitute"] = "error"
     """A sample that cannot be read: stop, or let another of its domain take its place."""
-    bad_budget: Annotated[int, Field(ge=0)] = 100
+    bad_budget: Count = 100
     """Samples that may be substituted in a whole run; more stop it."""
     cache_dir: Text | None = None
     """Where blocks of remote shards are kept; default: the system's temporary folder."""
@@ -85,17 +91,17 @@ class Model(Section):
 
     code_size: Annotated[int, Field(ge=2, le=32)] = 4
     """a = b: height and width of the code maps; the image size is this times a power of two."""
-    content_channels: Positive = 64
+    content_channels: Channels = 64
     """k: channels of the content code."""
-    domain_channels: Positive = 16
+    domain_channels: Channels = 16
     """j: numbers of the domain code."""
-    width: Annotated[int, Field(ge=8, multiple_of=8)] = 32
+    width: Width = 32
     """Channels at full resolution; doubled at each halving."""
-    max_width: Annotated[int, Field(ge=8, multiple_of=8)] = 128
+    max_width: Width = 128
     """Upper bound of the channels."""
     blocks: Annotated[int, Field(ge=1, le=16)] = 1
     """Residual blocks per resolution."""
-    discriminator_width: Annotated[int, Field(ge=8, multiple_of=8)] = 128
+    discriminator_width: Width = 128
     """Channels of q_c and hidden units of q_d."""
 
     @model_validator(mode="after")
@@ -127,7 +133,7 @@ class Objective(Section):
     """Weight of the mean absolute pixel error added to L_r; 0 is the paper."""
     confusion_weight: NonNegative = 0.1
     """Weight of L_c."""
-    confusion_warmup: Annotated[int, Field(ge=0)] = 0
+    confusion_warmup: Count = 0
     """Steps over which the confusion and domain weights grow from 0."""
     domain_weight: NonNegative = 0.1
     """Weight of L_d (two discriminators)."""
@@ -164,9 +170,9 @@ class Train(Section):
 
     steps: Positive = 10_000
     """Optimizer steps of the whole run."""
-    global_batch: Positive = 64
+    global_batch: Images = 64
     """Images per step over all ranks and accumulation."""
-    micro_batch: Positive | None = None
+    micro_batch: Images | None = None
     """Images per forward pass and rank; default: the largest fitting divisor."""
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     """auto: bf16 where the hardware has it, else fp32."""
@@ -182,7 +188,7 @@ class Train(Section):
     """Decoupled weight decay (AdamW)."""
     clip: PositiveFloat = 1.0
     """Largest gradient norm, per player."""
-    warmup: Annotated[int, Field(ge=0)] = 100
+    warmup: Count = 100
     """Steps of linear warm-up."""
     schedule: Literal["constant", "cosine"] = "cosine"
     """Learning rate after the warm-up."""
@@ -194,7 +200,7 @@ class Train(Section):
     """Steps between checkpoints."""
     sample_every: Positive = 1000
     """Steps between sample grids."""
-    mean_code_images: Positive = 256
+    mean_code_images: Images = 256
     """Training images per domain behind a domain's mean code."""
 
 
@@ -207,9 +213,9 @@ class Engine(Section):
     """Keep convolutions in N H W C memory."""
     checkpoint_activations: bool = False
     """Recompute decoder and trunk activations in the backward pass to save memory."""
-    threads: Positive | None = None
+    threads: Annotated[int, Field(ge=1, le=4096)] | None = None
     """CPU threads per rank; default: its share of the cores or one, whichever is faster."""
-    timeout: Positive = 1800
+    timeout: Annotated[int, Field(ge=1, le=1_000_000)] = 1800
     """Seconds after which the ranks give up one that does not answer; longer than any pause
     between two steps (saving, drawing, compiling)."""
     deterministic: bool = False

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from srae_dist.core import atomic
 from srae_dist.core.errors import UserError
+from srae_dist.core.json_file import parse_json, read_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -82,14 +83,16 @@ def is_whole(folder: Path) -> bool:
     A folder that was renamed to another step is not what its name says, so not whole.
     """
     try:
-        value = json.loads((folder / DIGESTS).read_text(encoding="utf-8"))
+        value = read_json(folder / DIGESTS)
         if step_of(folder) not in (-1, value["step"]):
             return False
         return bool(value["sha256"]) and all(
-            Path(name).name == name and atomic.sha256_file(folder / name) == digest
+            Path(name).name == name
+            and (folder / name).is_file()  # a pipe would be waited for
+            and atomic.sha256_file(folder / name) == digest
             for name, digest in value["sha256"].items()
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
 
@@ -147,12 +150,14 @@ def resolve(path: Path) -> Path:
 def read_state(folder: Path) -> dict[str, Any]:
     """Read ``state.json`` of a checkpoint."""
     try:
-        value = json.loads((folder / STATE).read_text(encoding="utf-8"))
+        value = read_json(folder / STATE)
         if not isinstance(value, dict):
             raise ValueError("it is not a table")
         return value
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{folder / STATE} cannot be read: {error}.") from None
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{folder / STATE} cannot be read: {error}; use another checkpoint of the run."
+        ) from None
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -168,12 +173,14 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             header = file.metadata() or {}
             if METADATA_KEY not in header:
                 raise UserError(f"{path} was not written by srae_dist: its header says nothing.")
-            metadata = json.loads(header[METADATA_KEY])
+            metadata = parse_json(header[METADATA_KEY])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
         raise UserError(f"{path} does not exist.") from None
-    except (SafetensorError, OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} is no readable safetensors file ({error}).") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(
+            f"{path} is no readable safetensors file ({error}); name a checkpoint."
+        ) from None
     if not isinstance(metadata, dict) or metadata.get("version") != VERSION:
         found = metadata.get("version") if isinstance(metadata, dict) else None
         raise UserError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -12,14 +13,20 @@ from srae_dist.core.errors import ExitCode, SraeError
 from srae_dist.runtime import console
 
 _INTERRUPTED = 130  # what typer makes of Ctrl-C
+_NAMES = (
+    *("EACCES", "EDQUOT", "EEXIST", "EFBIG", "EIO", "EISDIR", "ELOOP", "EMFILE", "ENAMETOOLONG"),
+    *("ENFILE", "ENOENT", "ENOMEM", "ENOSPC", "ENOTDIR", "ENOTEMPTY", "EPERM", "EROFS"),
+)
+_MACHINE = {getattr(errno, name) for name in _NAMES if hasattr(errno, name)}  # what users can mend
 
 
 def run(app: typer.Typer, args: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and leave the process with the exit code the command promised.
 
     A command returns its exit code, None being 0. A ``SraeError`` is printed as ``error: ...``, if
-    it has a message, and gives its own code; wrong usage gives 2; Ctrl-C gives 75; anything else
-    keeps its traceback.
+    it has a message, and gives its own code; wrong usage gives 2, and so does what the machine
+    refuses (a full disk, a file that may not be opened); Ctrl-C gives 75; anything else keeps its
+    traceback.
     """
     sys.exit(_code(app, args))
 
@@ -34,15 +41,36 @@ def _code(app: typer.Typer, args: Sequence[str] | None) -> int:
         return int(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         value = _INTERRUPTED
+    except OSError as error:
+        if error.errno not in _MACHINE:
+            raise
+        console.error(_of_machine(error))
+        return int(ExitCode.USER)
     except Exception as error:
         if not isinstance(error, _usage_error()):
             raise
-        error.show()
+        _show_usage(error)
         return int(ExitCode.USER)
     if value == _INTERRUPTED:
         console.err.print("stopped.")
         return int(ExitCode.STOPPED)
     return value if isinstance(value, int) else int(ExitCode.DONE)
+
+
+def _of_machine(error: OSError) -> str:
+    """Say what the machine refused, and of which file."""
+    where = f"{error.filename}: " if isinstance(error.filename, str) else ""
+    return f"{where}{error.strerror}; mend that, and run the same command again."
+
+
+def _show_usage(error: Any) -> None:
+    """Say in one sentence what is wrong with a command line; where there is none, show the help."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        return
+    text = str(error.format_message()).replace(": Value error, ", ": ")
+    text = " ".join(text.split()).removesuffix(".")
+    console.error(f"{text} See --help." if text.endswith("?") else f"{text}; see --help.")
 
 
 def _usage_error() -> type[Any]:

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from rich.console import Console
 
+from srae_dist.core.urls import redacted
+
 Advance = Callable[[int], None]
 
 _FILE_WIDTH = 200  # columns of a table that goes to a file, where nobody asks for 80
@@ -141,5 +143,5 @@ def _cell(value: object) -> str:
 
 
 def _printable(text: str) -> str:
-    """Return text that any stream can encode, whatever a file name holds."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    """Return text that any stream can encode, whatever a file name holds, and without passwords."""
+    return redacted(text).encode("utf-8", "backslashreplace").decode("utf-8")

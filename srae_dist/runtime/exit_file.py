@@ -8,13 +8,14 @@ from pathlib import Path
 
 from srae_dist.core import atomic
 from srae_dist.core.errors import LostRankError, SraeError
+from srae_dist.core.urls import redacted
 
 NAME = "exit.json"
 
 
 def write(folder: Path, code: int, reason: str, step: int | None) -> None:
     """Write a run's exit code, its reason and the step reached."""
-    atomic.write_json(folder / NAME, {"code": int(code), "reason": reason, "step": step})
+    atomic.write_json(folder / NAME, {"code": int(code), "reason": redacted(reason), "step": step})
 
 
 @contextlib.contextmanager

@@ -18,6 +18,8 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         UserError: another process holds it, or the folder cannot be written.
     """
+    if folder.is_file():
+        raise UserError(f"{folder} cannot be written: it is a file; name a folder.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock")
@@ -27,7 +29,10 @@ def locked(folder: Path) -> Iterator[None]:
             f"{folder} is in use by another process; wait for it, stop it, or use another folder."
         ) from None
     except OSError as error:
-        raise UserError(f"{folder} cannot be written: {error.strerror or error}.") from None
+        reason = error.strerror or error
+        raise UserError(
+            f"{folder} cannot be written: {reason}; mend that, or name another folder."
+        ) from None
     try:
         yield
     finally:

@@ -54,9 +54,9 @@ def answering(
     try:
         yield
     except Exception as error:
-        if world.size == 1:
+        store = _store() if world.size > 1 else None
+        if store is None:
             raise
-        store = _store()
         if not _is_broken_link(error):
             _answer(store, world.rank, f"{type(error).__name__}: {error}")
             raise
@@ -121,4 +121,6 @@ def _store() -> Any:
     """The store by which the ranks found each other; torch has no public name for it."""
     from torch.distributed import distributed_c10d
 
+    if not distributed_c10d.is_initialized():
+        return None
     return distributed_c10d._get_default_store()

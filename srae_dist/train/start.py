@@ -26,8 +26,14 @@ def find_checkpoint(recipe: Recipe, run_dir: Path) -> tuple[Path | None, dict[st
     from srae_dist.recipe.schema import Recipe
     from srae_dist.runtime import checkpoint
 
-    folder = checkpoint.newest(run_dir / "checkpoints")
+    root = run_dir / "checkpoints"
+    folder = checkpoint.newest(root)
     if folder is None:
+        if root.is_dir() and any(checkpoint.step_of(path) >= 0 for path in root.iterdir()):
+            raise UserError(
+                f"All checkpoints in {root} are damaged, so {run_dir} cannot go on; bring one back "
+                "from a copy, or start a new run with --set run.dir=DIR."
+            )
         return None, {}
     state = checkpoint.read_state(folder)
     try:

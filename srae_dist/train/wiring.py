@@ -97,7 +97,7 @@ def build_hooks(plan: Plan, stepper: Stepper, display: TrainDisplay) -> RunHooks
     from srae_dist.engine import showcase
     from srae_dist.engine.bad_samples import BadSamples
     from srae_dist.engine.run_hooks import RunHooks
-    from srae_dist.recipe.save import recipe_without_paths
+    from srae_dist.recipe.save import recipe_without_paths, recipe_without_secrets
     from srae_dist.runtime.runlog import RunLog
 
     recipe, data, manifest = plan.recipe, plan.data, plan.data.manifest
@@ -130,7 +130,7 @@ def build_hooks(plan: Plan, stepper: Stepper, display: TrainDisplay) -> RunHooks
             "recipe": recipe_without_paths(recipe),
         },
         state={
-            "recipe": recipe.model_dump(mode="json"),
+            "recipe": recipe_without_secrets(recipe).model_dump(mode="json"),
             "micro_batch": plan.batching.micro_batch,
             "ranks": plan.world.size,
             "threads": plan.world.threads,

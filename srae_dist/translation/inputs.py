@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srae_dist.core.errors import SampleError, UserError, did_you_mean
+from srae_dist.core.json_file import read_json
 from srae_dist.data.folders import describe, list_images, printable
 from srae_dist.data.manifest import MANIFEST, Index, Manifest, load_index, load_manifest
 from srae_dist.data.reader import LARGEST, read_shard, take
@@ -70,7 +70,7 @@ class FolderImages:
         if not self.paths:
             tars = next(root.glob("*.tar"), None)
             hint = f"; its shards need `srae-dist shard --index {root}` first" if tars else ""
-            raise UserError(f"{root} holds no jpg, png or webp file{hint}.")
+            raise UserError(f"{root} holds no jpg, png or webp file{hint or '; name another'}.")
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -249,7 +249,7 @@ def _is_shards(root: Path) -> bool:
     if next(root.glob("*.tar"), None) is not None:
         return True
     try:
-        return "splits" in json.loads((root / MANIFEST).read_text(encoding="utf-8"))
+        return "splits" in read_json(root / MANIFEST)
     except (OSError, ValueError, TypeError):
         return False
 

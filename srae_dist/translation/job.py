@@ -17,6 +17,7 @@ from typing import Any
 
 from srae_dist.core import atomic
 from srae_dist.core.errors import UserError
+from srae_dist.core.json_file import read_json
 from srae_dist.data.manifest import MANIFEST, load_manifest
 from srae_dist.translation.inputs import Unit
 
@@ -215,7 +216,7 @@ def _units(out: Path) -> Path:
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = read_json(path)
     except (OSError, ValueError):
         return None
     return value if isinstance(value, dict) and value.get("format", FORMAT) == FORMAT else None

@@ -19,6 +19,7 @@ from torch import Tensor
 from srae_dist.core.errors import UserError, did_you_mean
 from srae_dist.core.types import Codes
 from srae_dist.data.images import pixels_of
+from srae_dist.data.manifest import NAME_PATTERN
 from srae_dist.data.resize import resize_square
 from srae_dist.model.autoencoder import AutoEncoder
 from srae_dist.model.build import build_autoencoder
@@ -167,26 +168,76 @@ def load(path: str | Path, *, device: str | torch.device | None = None) -> Trans
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        domains = [str(name) for name in metadata["domains"]]
-        image_size, step = metadata["image_size"], metadata["step"]
-        recipe = metadata["recipe"]
+        domains, image_size = _domains(metadata["domains"]), metadata["image_size"]
+        step, recipe = metadata["step"], metadata["recipe"]
         if type(image_size) is not int or not 1 <= image_size <= MAX_IMAGE_SIZE:
             raise ValueError(f"image_size is {image_size!r}")
+        if type(step) is not int or step < 0:
+            raise ValueError(f"step is {step!r}")
         model = Model.model_validate(recipe["model"])
         table = tensors.pop(checkpoint.MEAN_CODES)
         if table.shape != (len(domains), model.domain_channels):
             raise ValueError(f"{checkpoint.MEAN_CODES} has shape {tuple(table.shape)}")
-        autoencoder = build_autoencoder(model, image_size=image_size, seed=0)
-        autoencoder.load_state_dict(tensors)
-    except (KeyError, TypeError, ValueError, RuntimeError, ValidationError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{file} does not describe a whole model: {reason}.") from None
+        autoencoder = _rebuild(model, image_size, tensors)
+    except (KeyError, TypeError, ValueError, RuntimeError, UserError) as error:
+        raise UserError(f"{file} does not describe a whole model: {_reason(error)}.") from None
     return Translator(
         autoencoder,
         table.float(),
         domains=domains,
         image_size=image_size,
-        step=int(step),
+        step=step,
         recipe=recipe,
         device=torch.device(device),
     )
+
+
+def _domains(value: Any) -> list[str]:
+    """Return the domains of a header; they become names of files.
+
+    Raises:
+        ValueError: they are none, or not safe.
+    """
+    names = value if isinstance(value, list) else []
+    if len(names) < 2 or len(set(map(str, names))) < len(names):
+        raise ValueError("its domains are missing or repeated")
+    for name in names:
+        if not isinstance(name, str) or not NAME_PATTERN.fullmatch(name) or ".." in name:
+            raise ValueError(f"{str(name)[:40]!r} is no safe name of a domain")
+    return names
+
+
+def _rebuild(model: Model, image_size: int, tensors: dict[str, Tensor]) -> AutoEncoder:
+    """Build the network that a header describes, and fill it.
+
+    Nothing is allocated until each tensor is known to be there, of the described shape: a header
+    can ask for no more memory than its own file has.
+
+    Raises:
+        ValueError: header and tensors do not go together.
+    """
+    with torch.device("meta"):
+        autoencoder = build_autoencoder(model, image_size=image_size, seed=0)
+    wanted = autoencoder.state_dict()
+    for name in sorted(wanted.keys() ^ tensors.keys()):
+        raise ValueError(f"{'it lacks' if name in wanted else 'its recipe has no'} {name[:80]}")
+    for name, tensor in tensors.items():
+        if tensor.shape != wanted[name].shape:
+            found, described = tuple(tensor.shape), tuple(wanted[name].shape)
+            raise ValueError(f"{name} has shape {found}, but its recipe describes {described}")
+        if not tensor.is_floating_point() or not tensor.isfinite().all():
+            raise ValueError(f"{name} holds what are no finite numbers")
+    autoencoder.to_empty(device="cpu").load_state_dict(tensors)
+    return autoencoder
+
+
+def _reason(error: Exception) -> str:
+    """Say in a line what is wrong with a header."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        return f"its recipe's model.{place}: {first['msg']}"[:200]
+    if isinstance(error, KeyError):
+        return f"its header says nothing of {error}"
+    text = str(error).splitlines()
+    return text[0][:300].rstrip(".") if text else type(error).__name__

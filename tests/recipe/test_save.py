@@ -28,7 +28,7 @@ def recipe_of(**sections: dict[str, Any]) -> Recipe:
 def recipes(draw: st.DrawFn) -> Recipe:
     return Recipe.model_validate(
         {
-            "name": draw(texts),
+            "name": draw(texts.filter(lambda name: not {"/", "\\", "\0"} & {*name})),
             "run": {"dir": draw(st.none() | texts), "trackers": draw(st.lists(texts, max_size=3))},
             "data": {
                 "domains": draw(st.none() | st.lists(texts, min_size=2, max_size=4)),

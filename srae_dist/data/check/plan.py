@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from srae_dist.core.errors import UserError
+from srae_dist.core.urls import is_url
 from srae_dist.data.check.findings import Findings
 from srae_dist.data.check.shard import Job
 from srae_dist.data.manifest import Digests, Index, Manifest, Split, load_manifest, load_tables
 from srae_dist.data.publish import BAD_FILES
 from srae_dist.data.reader import take
-from srae_dist.data.store import is_url
 
 _LARGEST_LIST = 1 << 28  # bytes of a list of bad files that is read
 

@@ -87,7 +87,8 @@ def from_faces(
     for place, domain in enumerate(domains):
         if domain not in DOMAINS:
             raise UserError(
-                f"--domains names '{domain}', but the built-in faces have {', '.join(DOMAINS)}."
+                f"--domains names '{domain}', but the built-in faces have {', '.join(DOMAINS)}; "
+                "take some of these."
                 f"{did_you_mean(domain, DOMAINS)}"
             )
         if domain in domains[:place]:

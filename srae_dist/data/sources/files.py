@@ -102,7 +102,9 @@ def from_domains(
             if listing.ignored:
                 notes.append(f"{root}: {folders.describe(listing.ignored)}.")
             if not listing.images:
-                raise UserError(f"{root} (domain '{domain}') holds no jpg, png or webp file.")
+                raise UserError(
+                    f"{root} (domain '{domain}') holds no jpg, png or webp file; name another."
+                )
             above = f"{domain}/{number + 1}/" if len(roots) > 1 else f"{domain}/"
             found.append(_Folder(_absolute(root), listing.images, above))
             counts[-1] += len(listing.images)
@@ -234,7 +236,10 @@ def _check_apart(roots: Sequence[Path]) -> None:
     for place, (root, path) in enumerate(real):
         for other, other_path in real[:place]:
             if path.is_relative_to(other_path) or other_path.is_relative_to(path):
-                raise UserError(f"The folders {other} and {root} overlap; keep them apart.")
+                raise UserError(
+                    f"--domain: {root} and {other} overlap, so images would be taken twice; name "
+                    "folders that lie apart."
+                )
 
 
 def _pick(records: Records, split: str, root: Path) -> Records:

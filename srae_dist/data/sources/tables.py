@@ -134,12 +134,19 @@ def _load(name: str, split: str | None) -> dict[str, Any]:
     import datasets
 
     path = Path(name)
+    if name.startswith((".", "/", "~")) and not path.exists():
+        raise UserError(
+            f"--dataset {name} cannot be loaded: there is no such folder; name another."
+        )
     saved = any((path / file).is_file() for file in ("dataset_dict.json", "state.json"))
     try:
         loaded = datasets.load_from_disk(name) if saved else datasets.load_dataset(name)
     except Exception as error:  # the package raises dozens of types for what is one to the user
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"The data set {name} cannot be loaded: {reason}") from None
+        raise UserError(
+            f"--dataset {name} cannot be loaded ({reason.rstrip('.')}); give a folder, or a name "
+            "of the hub."
+        ) from None
     if not isinstance(loaded, dict):
         return {split or TRAIN: loaded}
     if split is None:
