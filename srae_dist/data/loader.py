@@ -11,7 +11,8 @@ import atexit
 import contextlib
 import itertools
 import warnings
-from collections.abc import Generator, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
 from weakref import WeakSet
 
@@ -33,6 +34,8 @@ from srae_dist.data.substitute import Substitutes
 
 _AHEAD = 2  # batches under way in each worker
 _WINDOWS = 2  # fetched ahead, at most: all lanes open their next windows at the same time
+
+_DEATHS = 3  # of workers, one after another with no answer between
 
 GRACE = 30  # seconds a worker serves on after SIGTERM, for the main process to finish its step
 
@@ -155,6 +158,60 @@ def _read_in_workers(
 ) -> Generator[Answer, None, None]:
     """Answer requests by processes that read ahead; they start at once.
 
+    When one dies, all are started anew from the first request that has no answer, so a crash costs
+    some seconds and changes nothing; not if they die again and again before they answer.
+    """
+    unanswered: deque[Request] = deque()
+
+    def rest() -> Iterator[Request]:
+        for request in requests:
+            unanswered.append(request)
+            yield request
+
+    later = rest()
+
+    def begin() -> Generator[Answer, None, None]:
+        wanted = itertools.chain(tuple(unanswered), later)
+        return _start_workers(reader, wanted, workers, micro_batch=micro_batch, pin=pin)
+
+    return _surviving(begin(), begin, unanswered)
+
+
+def _surviving(
+    answers: Generator[Answer, None, None],
+    begin: Callable[[], Generator[Answer, None, None]],
+    unanswered: deque[Request],
+) -> Generator[Answer, None, None]:
+    deaths = 0  # since the last answer
+    while True:
+        try:
+            for answer in answers:
+                deaths = 0
+                unanswered.popleft()
+                yield answer
+            return
+        except (RuntimeError, OSError, EOFError) as error:
+            deaths += 1
+            if not _is_death(error) or deaths == _DEATHS:
+                raise
+            said = f"A loader process died ({error}); all are started anew and read on where they "
+            said += "were. Most often memory or /dev/shm is short: lower data.workers if it recurs."
+            warnings.warn(said, stacklevel=3)
+        finally:
+            answers.close()
+        answers = begin()
+
+
+def _is_death(error: BaseException) -> bool:
+    """Whether a worker is gone, in torch's words or those of the pipe to it."""
+    return not isinstance(error, RuntimeError) or str(error).startswith("DataLoader worker")
+
+
+def _start_workers(
+    reader: Reader, requests: Iterable[Request], workers: int, *, micro_batch: int, pin: bool
+) -> Generator[Answer, None, None]:
+    """Start processes that answer requests.
+
     At most two batches a worker are under way, and one is being copied, so a place in the slots is
     not written again before it was copied.
     """
@@ -229,11 +286,11 @@ def _batches(
             domains = torch.from_numpy(rows.domain.astype(np.int64))
             yield Batch(images, domains, torch.from_numpy(slots), tuple(keys), tuple(bad))
     except (RuntimeError, OSError, EOFError) as error:
-        if isinstance(error, RuntimeError) and not str(error).startswith("DataLoader worker"):
+        if not _is_death(error):
             raise
         raise UserError(
-            f"A loader process died ({error}); most often memory or /dev/shm is short: "
-            "lower data.workers, or train.micro_batch."
+            f"A loader process died ({error}), {_DEATHS} times in a row; most often "
+            "memory or /dev/shm is short: lower data.workers, or train.micro_batch."
         ) from None
     finally:
         answers.close()

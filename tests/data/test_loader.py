@@ -18,6 +18,7 @@ from tiny_shards import Tiny, corrupt, write_shards
 
 from srae_dist.core.errors import UserError
 from srae_dist.core.types import Batch
+from srae_dist.data import loader as loader_module
 from srae_dist.data.loader import make_loader, make_order
 from srae_dist.data.opened import open_split
 from srae_dist.data.order import check_ranks
@@ -190,11 +191,40 @@ def test_workers_outlive_signals_for_the_main_process_and_end_with_the_loader(ti
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+def test_killed_workers_cost_nothing_but_time(tiny):
+    expected = [(batch.keys, batch.images) for batch in load(tiny, stop=30)]
+    before = set(multiprocessing.active_children())
+    loader, got = load(tiny, workers=2, stop=30), []
+    for number, batch in enumerate(loader):
+        got.append((batch.keys, batch.images))
+        if number in (3, 4, 20):
+            (*_, worker) = set(multiprocessing.active_children()) - before
+            worker.kill()
+    assert [keys for keys, _ in got] == [keys for keys, _ in expected]
+    assert all((one == other).all() for (_, one), (_, other) in zip(got, expected, strict=True))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
 def test_a_killed_worker_is_reported_with_what_to_do(tiny):
     loader, worker = load_with_worker(tiny)
     worker.kill()
-    with pytest.raises(UserError, match=r"loader process died .* lower data\.workers"):
-        list(loader)
+    with pytest.warns(UserWarning, match=r"loader process died .* lower data\.workers"):
+        for _ in range(100):
+            next(loader)
+    loader.close()
+
+
+def test_workers_that_die_again_and_again_end_the_run(tiny, monkeypatch):
+    def dying(*args, **named):
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
+        yield
+
+    monkeypatch.setattr(loader_module, "_start_workers", dying)
+    with (
+        pytest.warns(UserWarning, match="started anew"),
+        pytest.raises(UserError, match=r"died .*, 3 times in a row.* lower data\.workers"),
+    ):
+        list(load(tiny, workers=1))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
