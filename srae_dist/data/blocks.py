@@ -27,6 +27,7 @@ from srae_dist.core.errors import SampleError, UserError
 from srae_dist.data.manifest import BLOCK, Digests, Split
 from srae_dist.data.remote import RemoteStore
 
+SPOILT = 5  # attempts to get a block whose bytes are wrong: half a second between, then 1, 2, 4
 PATIENCE = 60.0  # seconds that another process is given to fetch what this one needs, too
 FORGET = 30.0  # seconds after which a block that could not be had is asked for again
 
@@ -339,7 +340,9 @@ class RemoteShards:
         shard = int(np.searchsorted(self._bases, block, side="right")) - 1
         offset = (block - self._bases[shard]) * self._block
         size = min(self._block, self._bytes[shard] - offset)
-        for _ in range(2):  # the network may have spoilt it once
+        for attempt in range(SPOILT):  # by a proxy, or while the file is replaced: seconds, often
+            if attempt:
+                time.sleep(2.0 ** (attempt - 2))
             data = self._store.read_range(self._names[shard], offset, size)
             if hashlib.sha256(data).hexdigest() == digest:
                 return data
