@@ -120,7 +120,7 @@ def nearest_key(name: str) -> str:
 def _toml_or_text(text: str) -> Any:
     try:
         table = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # no TOML, a number without end, or nested too deep
         return text
     return table["value"] if len(table) == 1 else text
 

@@ -128,6 +128,8 @@ def _read_toml(file: Path) -> tuple[str, dict[str, Any]]:
         ) from None
     except RecursionError:
         raise UserError(f"{file} nests values too deep; a recipe has sections and keys.") from None
+    except ValueError:  # of whole numbers of thousands of digits
+        raise UserError(f"{file} has a number that is too long; write a smaller one.") from None
     except OSError as error:
         raise UserError(f"{file} cannot be read: {error.strerror}.") from None
 
