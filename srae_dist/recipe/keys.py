@@ -122,7 +122,8 @@ def _toml_or_text(text: str) -> Any:
         table = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError):  # no TOML, a number without end, or nested too deep
         return text
-    return table["value"] if len(table) == 1 else text
+    value = table["value"]
+    return text if len(table) > 1 or isinstance(value, dict) else value  # no key takes a table
 
 
 def _kind(annotation: Any, metadata: Iterable[Any] = (), optional: bool = False) -> Kind:

@@ -10,7 +10,7 @@ import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -45,6 +45,14 @@ def damaged(data: bytes, random: np.random.Generator) -> bytes:
     return mutate(data[:end], random) + data[end:]
 
 
+class Reader(Target, Protocol):
+    """A target that knows what must be accepted."""
+
+    def sound(self) -> list[bytes]:
+        """Return inputs that nothing is wrong with."""
+        ...
+
+
 class Checkpoint:
     """A checkpoint's files, whose digests are right but for one input in eight."""
 
@@ -62,6 +70,9 @@ class Checkpoint:
         self._files = {name: (self._folder / name).read_bytes() for name in self.FILES}
         self._vouch()
         self._files["checkpoint.json"] = (self._folder / "checkpoint.json").read_bytes()
+
+    def sound(self) -> list[bytes]:
+        return [bytes([n]) + self._files[name] for n, name in enumerate(self.FILES)]
 
     def make(self, seed: int, number: int) -> bytes:
         random = generator(seed, "fuzz", "checkpoint", number)
@@ -126,6 +137,9 @@ class RecipeFile:
         self._texts += [b'extends = "odd.toml"\n', b'extends = "base.toml"\n[train]\nsteps = 5\n']
         (folder / "base.toml").write_bytes(self._texts[0])
 
+    def sound(self) -> list[bytes]:
+        return [b"\0" + self._texts[0], b"\1train.steps=5"]
+
     def make(self, seed: int, number: int) -> bytes:
         random = generator(seed, "fuzz", "recipe", number)
         if random.integers(0, 2):
@@ -179,6 +193,9 @@ class Neighbours:
         index_file.save(self._path, made, self._origin)
         self._sound = self._path.read_bytes()
 
+    def sound(self) -> list[bytes]:
+        return [self._sound]
+
     def make(self, seed: int, number: int) -> bytes:
         return damaged(self._sound, generator(seed, "fuzz", "neighbours", number))
 
@@ -207,6 +224,9 @@ class Weights:
         names = {"features.0.weight": (64, 3, 3, 3), "features.0.bias": (64,)}
         self._sound = save({name: torch.ones(shape) for name, shape in names.items()})
 
+    def sound(self) -> list[bytes]:
+        return [self._sound]
+
     def make(self, seed: int, number: int) -> bytes:
         return damaged(self._sound, generator(seed, "fuzz", "weights", number))
 
@@ -229,6 +249,9 @@ class References:
         self._translator = load(save_run(folder / "run"), device="cpu")
         self._folder = folder / "references"
         self._folder.mkdir(exist_ok=True)
+
+    def sound(self) -> list[bytes]:
+        return [images_of.seeds()[0]]
 
     def make(self, seed: int, number: int) -> bytes:
         random = generator(seed, "fuzz", "references", number)
@@ -271,6 +294,11 @@ class Results:
             (".partial/parts.json", parts),
             ("log.jsonl", log),
         )
+
+    def sound(self) -> list[bytes]:
+        return [
+            bytes([n]) + json.dumps(value).encode() for n, (_, value) in enumerate(self._values)
+        ]
 
     def make(self, seed: int, number: int) -> bytes:
         random = generator(seed, "fuzz", "results", number)
@@ -326,6 +354,9 @@ class Cached:
     def read_range(self, file: str, offset: int, size: int) -> bytes:
         return self._sent
 
+    def sound(self) -> list[bytes]:
+        return [b"\0" + self._sound, b"\1" + self._sound]
+
     def make(self, seed: int, number: int) -> bytes:
         random = generator(seed, "fuzz", "cached", number)
         return bytes([int(random.integers(0, 2))]) + mutate(self._sound, random)
@@ -362,6 +393,9 @@ class HttpAnswers:
     def __init__(self, folder: Path) -> None:
         pass
 
+    def sound(self) -> list[bytes]:
+        return [struct.pack("<H", 206) + b"bytes 0-99/1000"]
+
     def make(self, seed: int, number: int) -> bytes:
         random = generator(seed, "fuzz", "answers", number)
         status, text = self._SOUND[int(random.integers(0, len(self._SOUND)))]
@@ -386,7 +420,7 @@ class HttpAnswers:
         return True
 
 
-READERS: dict[str, Callable[[Path], Target]] = {
+READERS: dict[str, Callable[[Path], Reader]] = {
     "checkpoint": Checkpoint,
     "recipe": RecipeFile,
     "neighbours": Neighbours,
