@@ -28,6 +28,7 @@ FAILED = "failed.jsonl"
 FORMAT = "srae_dist.translation"
 
 _JOB = "job.json"
+_LONGEST, _LONGEST_PART = 4000, 255  # characters of a path, bytes of a name in it
 _OURS = (PARTIAL, SUMMARY, PROVENANCE, FAILED)
 
 Line = dict[str, Any]
@@ -262,7 +263,10 @@ def _outputs(path: Path) -> Iterator[str]:
         for text in file:
             try:
                 name = parse_json(text)["output"]
-                if not isinstance(name, str) or not name or "\0" in name:
+                if not isinstance(name, str) or not name or "\0" in name or len(name) > _LONGEST:
+                    raise ValueError("a line names no file")
+                name.encode("utf-8", "strict")  # what is none raises a ValueError
+                if any(len(part.encode()) > _LONGEST_PART for part in name.split("/")):
                     raise ValueError("a line names no file")
             except (ValueError, KeyError, TypeError) as error:
                 raise UserError(
