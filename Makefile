@@ -6,10 +6,11 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do $$p -c 'import sys,
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help quickstart test lint clean
+.PHONY: help quickstart test lint audit clean
 help:
 	@echo "make quickstart   draw faces, train for some minutes, translate; ends with the pictures' place"
 	@echo "make test         lint, type check and run all tests"
+	@echo "make audit        ask the advisory database about all packages, as installed and at their lower bounds"
 	@echo "make clean        remove the environment and the quickstart's output"
 
 $(VENV)/ready: pyproject.toml
@@ -39,6 +40,15 @@ lint: $(VENV)/ready-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# --strict: a package that could not be asked about is a failure, never "no known vulnerabilities"
+audit: $(VENV)/ready-dev
+	$(PYTHON) -m venv $(VENV)/audit
+	$(VENV)/audit/bin/pip install --quiet --disable-pip-version-check pip-audit uv
+	$(BIN)/python -m pip freeze --exclude-editable > $(VENV)/installed.txt
+	$(VENV)/audit/bin/uv pip compile --quiet --resolution lowest-direct --all-extras pyproject.toml > $(VENV)/lowest.txt
+	$(VENV)/audit/bin/pip-audit --strict --no-deps --disable-pip -r $(VENV)/installed.txt
+	$(VENV)/audit/bin/pip-audit --strict --no-deps --disable-pip -r $(VENV)/lowest.txt
 
 clean:
 	rm -rf $(VENV) shards/quickstart runs/quickstart

@@ -16,6 +16,7 @@ import numpy as np
 
 from srae_dist.core import atomic
 from srae_dist.core.errors import UserError
+from srae_dist.core.json_file import parse_json, read_json
 from srae_dist.data.manifest import (
     MANIFEST,
     Digests,
@@ -107,7 +108,7 @@ def complete(partial: Path, out: Path) -> bool:
     final = load_manifest(partial)
     _retire(out, final)
     listed = _files(final)
-    for name in json.loads((partial / _DOOMED).read_text("utf-8")):
+    for name in read_json(partial / _DOOMED):
         if _PLAIN.fullmatch(name) and name not in listed:
             (out / name).unlink(missing_ok=True)
     for name in listed:
@@ -135,15 +136,26 @@ def shard_name(split: str, number: int) -> str:
 
 def listed_bad(out: Path, splits: Sequence[str]) -> tuple[Bad, ...]:
     """Return the bad files of some splits, as the list on disk has them."""
-    lines = map(json.loads, _lines(out / BAD_FILES))
-    return tuple(Bad(**line) for line in lines if line["split"] in splits)
+    try:
+        lines = map(parse_json, _lines(out / BAD_FILES))
+        return tuple(Bad(**line) for line in lines if line["split"] in splits)
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged_list(out, error) from None
 
 
 def _bad_lines(out: Path, splits: Sequence[str], bad: Sequence[Bad]) -> str:
     """Return the list of bad files, the lines of some splits replaced."""
-    lines = [line for line in _lines(out / BAD_FILES) if json.loads(line)["split"] not in splits]
+    try:
+        there = _lines(out / BAD_FILES)
+        lines = [line for line in there if parse_json(line)["split"] not in splits]
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged_list(out, error) from None
     lines += [json.dumps(asdict(item), sort_keys=True, ensure_ascii=False) for item in bad]
     return "".join(f"{line}\n" for line in lines)
+
+
+def _damaged_list(out: Path, error: Exception) -> UserError:
+    return UserError(f"{out / BAD_FILES} is damaged ({error}); delete it.")
 
 
 def _lines(path: Path) -> list[str]:

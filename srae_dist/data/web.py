@@ -80,7 +80,10 @@ def _coming(answer: requests.Response, offset: int, size: int, most: int) -> tup
         if found is None or int(found[1]) != offset or not offset <= int(found[2]) < offset + size:
             raise RangeError("the server sends another part than was asked for")
         end = int(found[2]) + 1
-        return end - offset, max(end, offset + size) if found[3] == "*" else int(found[3])
+        total = max(end, offset + size) if found[3] == "*" else int(found[3])
+        if total < end:
+            raise RangeError("the server sends more than it says the file has")
+        return end - offset, total
     if answer.status_code == 200:
         if offset or not (most or answer.headers.get("Content-Length") == str(size)):
             raise RangeError("the server does not serve parts of files (HTTP ranges)")

@@ -66,7 +66,7 @@ def load_state(partial: Path) -> State:
             tuple(map(int, value["finished"])),
             tuple(map(int, value["missed"])),
         )
-    except (OSError, KeyError, TypeError, ValueError):
+    except (OSError, KeyError, TypeError, ValueError, OverflowError):
         return State()
 
 

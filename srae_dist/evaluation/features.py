@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from srae_dist.core.atomic import sha256_file
 from srae_dist.core.errors import UserError
-from srae_dist.evaluation.weights import INCEPTION, read_known, require, tensors_only
+from srae_dist.core.tensors_only import tensors_only
+from srae_dist.evaluation.weights import INCEPTION, read_known, require
 
 if TYPE_CHECKING:
     import torch

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from srae_dist.core.tensors_only import tensors_only
 from srae_dist.evaluation.features import BATCH, Pixels
-from srae_dist.evaluation.weights import ALEXNET, read_known, require, tensors_only
+from srae_dist.evaluation.weights import ALEXNET, read_known, require
 
 if TYPE_CHECKING:
     import torch

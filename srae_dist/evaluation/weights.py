@@ -5,16 +5,11 @@ Nothing here ever downloads. What is missing ends in one sentence with the comma
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from srae_dist.core.errors import UserError
-
-_FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"  # torch then refuses everything but tensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +80,3 @@ def require(package: str, *, option: str, installs: str) -> None:
         raise UserError(
             f"{option} needs the package {installs}; install it with `pip install {installs}`."
         )
-
-
-@contextlib.contextmanager
-def tensors_only() -> Iterator[None]:
-    """Let torch, whoever calls it meanwhile, read nothing but tensors from weight files."""
-    before = os.environ.get(_FORCE)
-    os.environ[_FORCE] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[_FORCE]
-        else:
-            os.environ[_FORCE] = before

@@ -120,9 +120,10 @@ def nearest_key(name: str) -> str:
 def _toml_or_text(text: str) -> Any:
     try:
         table = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # no TOML, a number without end, or nested too deep
         return text
-    return table["value"] if len(table) == 1 else text
+    value = table["value"]
+    return text if len(table) > 1 or isinstance(value, dict) else value  # no key takes a table
 
 
 def _kind(annotation: Any, metadata: Iterable[Any] = (), optional: bool = False) -> Kind:

@@ -21,7 +21,9 @@ from srae_dist.recipe.keys import KEYS, SECTIONS, nearest_key, toml_value
 from srae_dist.recipe.schema import Recipe
 
 RECIPES = Path("recipes")  # where a bare name is looked up
-MOST_BYTES = 1 << 20  # of a recipe file
+MOST_BYTES = 1 << 16  # of a recipe file
+LONGEST_LINE = 4096  # characters; of a key of very many parts TOML's parser takes minutes
+MOST_DEPTH = 6  # tables and lists in one another; a recipe has two
 MOST_FILES = 16  # that extend one another
 DEFAULT = "default"
 SET = "--set"
@@ -119,7 +121,9 @@ def _read_toml(file: Path) -> tuple[str, dict[str, Any]]:
         if len(data) > MOST_BYTES:
             raise UserError(f"{file} has more than {MOST_BYTES:,} bytes; that is no recipe.")
         text = data.decode("utf-8-sig").replace("\r\n", "\n")  # Windows editors' marks
-        return text, tomllib.loads(text)
+        if max(map(len, text.split("\n"))) > LONGEST_LINE:
+            raise UserError(f"{file} has a line of more than {LONGEST_LINE:,} characters; cut it.")
+        return text, _shallow(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{file} is not valid TOML: {error}; mend it there.") from None
     except UnicodeDecodeError:
@@ -128,8 +132,25 @@ def _read_toml(file: Path) -> tuple[str, dict[str, Any]]:
         ) from None
     except RecursionError:
         raise UserError(f"{file} nests values too deep; a recipe has sections and keys.") from None
+    except ValueError:  # of whole numbers of thousands of digits
+        raise UserError(f"{file} has a number that is too long; write a smaller one.") from None
     except OSError as error:
         raise UserError(f"{file} cannot be read: {error.strerror}.") from None
+
+
+def _shallow(table: dict[str, Any]) -> dict[str, Any]:
+    """Return a table as it is.
+
+    Raises:
+        RecursionError: it is nested deeper than anything that a recipe holds.
+    """
+    level: list[Any] = [table]
+    for _ in range(MOST_DEPTH):
+        inner = (item.values() if isinstance(item, dict) else item for item in level)
+        level = [value for items in inner for value in items if isinstance(value, dict | list)]
+        if not level:
+            return table
+    raise RecursionError
 
 
 def _extended(file: Path, value: Any, seen: list[Path]) -> Path:
@@ -190,6 +211,8 @@ def _line_numbers(text: str) -> dict[str, int]:
 
 
 def _parse_override(text: str) -> _Assignment:
+    if len(text) > LONGEST_LINE:
+        raise UserError(f"--set '{_short(redacted(text))}' is too long; use a recipe file.")
     key, equals, value = text.partition("=")
     key = key.strip()
     if not equals or not key or is_url(key):

@@ -20,6 +20,8 @@ class RunLog:
     def cut(self, step: int) -> None:
         """Drop lines of steps after ``step`` (and a torn last line), so that a resumed run's log
         reads like an uninterrupted one's."""
+        if self.path.is_symlink() and not self.path.exists():
+            self.path.unlink()  # it would be written through
         if self.path.exists():
             kept = [line for line in self.path.read_bytes().splitlines() if _at(line) <= step]
             atomic.write_bytes(self.path, b"".join(line + b"\n" for line in kept))
@@ -37,5 +39,5 @@ class RunLog:
 def _at(line: bytes) -> float:
     try:
         return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
         return float("inf")

@@ -17,7 +17,7 @@ from typing import Any
 
 from srae_dist.core import atomic
 from srae_dist.core.errors import UserError
-from srae_dist.core.json_file import read_json
+from srae_dist.core.json_file import parse_json, read_json
 from srae_dist.data.manifest import MANIFEST, load_manifest
 from srae_dist.translation.inputs import Unit
 
@@ -28,6 +28,7 @@ FAILED = "failed.jsonl"
 FORMAT = "srae_dist.translation"
 
 _JOB = "job.json"
+_LONGEST, _LONGEST_PART = 4000, 255  # characters of a path, bytes of a name in it
 _OURS = (PARTIAL, SUMMARY, PROVENANCE, FAILED)
 
 Line = dict[str, Any]
@@ -122,11 +123,36 @@ class Progress:
         atomic.write_text(self._path(unit), text)
 
     def load(self, unit: Unit) -> Record:
-        """Read a record."""
-        return Record(**json.loads(self._path(unit).read_text(encoding="utf-8")))
+        """Read a record.
+
+        Raises:
+            UserError: it is damaged.
+        """
+        path = self._path(unit)
+        try:
+            return _record(read_json(path))
+        except (ValueError, TypeError, KeyError) as error:
+            raise UserError(
+                f"{path} is damaged ({error}); delete it, and run the same command again."
+            ) from None
 
     def _path(self, unit: Unit) -> Path:
         return self._folder / f"{unit.number:08d}.json"
+
+
+def _record(value: Any) -> Record:
+    """Make a record of what a file says.
+
+    Raises:
+        ValueError, TypeError: it says no such thing.
+    """
+    record = Record(**value)
+    for lines in (record.done, record.failed):
+        if not isinstance(lines, list) or not all(isinstance(line, dict) for line in lines):
+            raise ValueError("its lines are none")
+    if not isinstance(record.shard, dict | None):
+        raise ValueError("its shard is none")
+    return record
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,17 +204,18 @@ def _remove_result(out: Path) -> None:
     summary = _read(out / SUMMARY)
     if summary is None:
         return
-    (out / SUMMARY).unlink()
-    if (out / MANIFEST).exists() and summary["job"]["output"]["kind"] == "shards":
+    made = (summary.get("job") or {}).get("output")
+    if (out / MANIFEST).exists() and isinstance(made, dict) and made.get("kind") == "shards":
         splits = load_manifest(out).splits.values()
-        (out / MANIFEST).unlink()
-        doomed = [out / shard.file for split in splits for shard in split.shards]
+        doomed = [out / MANIFEST]
+        doomed += [out / shard.file for split in splits for shard in split.shards]
         doomed += [out / split.index for split in splits]
     else:
-        doomed = [out / str(line.get("output")) for line in _lines(out / PROVENANCE)]
+        doomed = [out / name for name in _outputs(out / PROVENANCE)]
+    (out / SUMMARY).unlink()
     root = out.resolve()
     for path in (*doomed, out / PROVENANCE, out / FAILED):
-        if path.parent.resolve().is_relative_to(root):
+        if path.parent.resolve().is_relative_to(root) and not path.is_dir():
             path.unlink(missing_ok=True)
 
 
@@ -219,14 +246,34 @@ def _read(path: Path) -> dict[str, Any] | None:
         value = read_json(path)
     except (OSError, ValueError):
         return None
-    return value if isinstance(value, dict) and value.get("format", FORMAT) == FORMAT else None
+    if not isinstance(value, dict) or value.get("format", FORMAT) != FORMAT:
+        return None
+    return value if isinstance(value.get("job", {}), dict) else None
 
 
-def _lines(path: Path) -> Iterator[Line]:
-    if path.exists():
-        with path.open(encoding="utf-8") as file:
-            for text in file:
-                yield json.loads(text)
+def _outputs(path: Path) -> Iterator[str]:
+    """Yield the files that the lines of a translation's provenance name.
+
+    Raises:
+        UserError: they are damaged, so that nobody knows which files are the translation's.
+    """
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        for text in file:
+            try:
+                name = parse_json(text)["output"]
+                if not isinstance(name, str) or not name or "\0" in name or len(name) > _LONGEST:
+                    raise ValueError("a line names no file")
+                name.encode("utf-8", "strict")  # what is none raises a ValueError
+                if any(len(part.encode()) > _LONGEST_PART for part in name.split("/")):
+                    raise ValueError("a line names no file")
+            except (ValueError, KeyError, TypeError) as error:
+                raise UserError(
+                    f"{path} is damaged ({error}); delete {path.parent} yourself, or choose "
+                    "another --out."
+                ) from None
+            yield name
 
 
 def _text(line: Line) -> str:

@@ -18,10 +18,11 @@ from safetensors.torch import save_file
 
 from srae_dist.core.errors import UserError
 from srae_dist.core.randomness import generator
+from srae_dist.core.tensors_only import tensors_only
 from srae_dist.evaluation import features
 from srae_dist.evaluation.features import InceptionFeatures, VggFeatures
 from srae_dist.evaluation.perceptual import Lpips
-from srae_dist.evaluation.weights import ALEXNET, INCEPTION, read_known, require, tensors_only
+from srae_dist.evaluation.weights import ALEXNET, INCEPTION, read_known, require
 from srae_dist.model.pixels import to_float
 from srae_dist.model.vgg import PerceptualNetwork
 

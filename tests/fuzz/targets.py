@@ -10,7 +10,7 @@ import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -34,38 +34,12 @@ from srae_dist.data.walk import walk
 from tests.fuzz import images_of
 from tests.fuzz.images_of import SIDE
 from tests.fuzz.mutations import mend_png, mend_tar, mutate, mutate_json
+from tests.fuzz.readers import READERS
+from tests.fuzz.target import Target, each
 
-OURS = (UserError, SampleError)
 SHARD = "train-000000.tar"
 
 _HELD = ((0, "jpg"), (8, "png"), (16, "webp"), (2, "jpg"))  # seeds in the shard, of SIDE pixels
-
-
-class Target(Protocol):
-    """Something that reads what others wrote."""
-
-    def make(self, seed: int, number: int) -> bytes:
-        """Return the input of a number; equal arguments give equal bytes."""
-        ...
-
-    def feed(self, data: bytes) -> bool:
-        """Read an input in every way; return whether nothing was wrong with it.
-
-        Raises:
-            Exception: anything but our own errors came out.
-        """
-        ...
-
-
-def each(*calls: Callable[[], Any]) -> bool:
-    """Make all calls, whichever of them raise our own errors; return whether none did."""
-    accepted = True
-    for call in calls:
-        try:
-            call()
-        except OURS:
-            accepted = False
-    return accepted
 
 
 class Images:
@@ -318,6 +292,7 @@ TARGETS: dict[str, Callable[[Path], Target]] = {
     "manifest": ManifestFile,
     "index": IndexFile,
     "urls": Urls,
+    **READERS,
 }
 
 

@@ -20,10 +20,12 @@ from srae_dist.core.errors import SampleError, UserError
 from srae_dist.data.manifest import load_manifest
 from srae_dist.data.store import SCHEMES, LocalStore, open_store
 from srae_dist.data.walk import split_name, walk
-from tests.fuzz import images_of, targets
+from tests.fuzz import images_of, readers, targets
 from tests.fuzz.run import ROOT, Outcome, run
 
 COUNTS = {"images": 7000, "tar": 1200, "manifest": 1500, "index": 700, "urls": 1500}
+COUNTS |= {"checkpoint": 120, "recipe": 1500, "neighbours": 700, "weights": 120, "references": 300}
+COUNTS |= {"results": 100, "cached": 700, "answers": 2000}
 SLOWEST = 8.0  # seconds an input may take, on a busy machine, too
 MOST_MEMORY = 200 << 20  # bytes that inputs of a few kB may add
 BOMBS_MEMORY = 900 << 20  # bytes: the largest image that is allowed, and copies of it
@@ -47,6 +49,13 @@ def test_undamaged_folders_are_accepted(tmp_path: Path) -> None:
     assert folder.read_all() and folder.feed(json.dumps(folder.manifest).encode())
     assert targets.IndexFile(tmp_path).feed(folder.table)
     assert targets.Tar(tmp_path).feed(folder.shard)
+
+
+def test_undamaged_files_of_other_kinds_are_accepted(tmp_path: Path) -> None:
+    for name, of in readers.READERS.items():
+        (tmp_path / name).mkdir()
+        target = of(tmp_path / name)
+        assert all(target.feed(data) for data in target.sound()), name
 
 
 def test_bombs_are_refused_or_small(tmp_path: Path) -> None:
