@@ -29,6 +29,7 @@ def term_weights(step: int, names: Sequence[str], objective: Objective) -> list[
         "pixel": objective.pixel_weight,
         "confusion": objective.confusion_weight * growth,
         "domain": objective.domain_weight * growth,
+        "alignment": objective.alignment_weight * growth,
         "content_prior": objective.content_prior,
         "domain_prior": objective.domain_prior,
     }

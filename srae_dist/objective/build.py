@@ -6,6 +6,7 @@ from srae_dist.model.autoencoder import AutoEncoder
 from srae_dist.model.build import build_discriminator
 from srae_dist.model.vgg import PerceptualNetwork
 from srae_dist.objective.augment import Augmentation
+from srae_dist.objective.glimpses import Glimpses
 from srae_dist.objective.objective import Objective
 from srae_dist.recipe import schema
 
@@ -41,4 +42,8 @@ def build_objective(
         priors=objective.content_prior > 0 or objective.domain_prior > 0,
         augment=Augmentation(flip=data.flip, crop=data.crop, light=data.light, seed=seed),
         seed=seed,
+        q_sees=objective.q_sees,
+        num_domains=num_domains,
+        alignment=objective.alignment_weight > 0,
+        glimpses=Glimpses(objective.recolour, objective.scramble, seed=seed),
     )

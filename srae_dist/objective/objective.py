@@ -18,20 +18,22 @@ from torch.func import functional_call
 from srae_dist.core import randomness
 from srae_dist.core.types import Codes
 from srae_dist.model.autoencoder import AutoEncoder
-from srae_dist.model.discriminators import CodeDiscriminator
 from srae_dist.model.pixels import normalise
 from srae_dist.model.vgg import PerceptualNetwork
 from srae_dist.objective import terms
+from srae_dist.objective.alignment import code_distance
 from srae_dist.objective.augment import Augmentation
+from srae_dist.objective.glimpses import Glimpses
 from srae_dist.objective.routing import View, routing_table, view_for
 
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """Sampled codes under one view: z_c N k a b and z_d N j a b."""
+    """Sampled codes under one view: z_c N k a b and z_d N j a b; and mu_c."""
 
     content: Tensor
     domain: Tensor
+    mean: Tensor
 
 
 class Objective(nn.Module):
@@ -40,8 +42,8 @@ class Objective(nn.Module):
     def __init__(
         self,
         autoencoder: AutoEncoder,
-        q_c: CodeDiscriminator,
-        q_d: CodeDiscriminator | None,  # None: the variant with one discriminator
+        q_c: nn.Module,
+        q_d: nn.Module | None,  # None: the variant with one discriminator
         perceptual: PerceptualNetwork,
         *,
         route: str,  # "stream" or "encoder"
@@ -51,6 +53,10 @@ class Objective(nn.Module):
         priors: bool,  # the KL terms are on
         augment: Augmentation,
         seed: int,  # of noise
+        q_sees: str = "samples",  # of the content code: "samples", "means" or "both"
+        num_domains: int = 2,  # m
+        alignment: bool = False,  # the energy distance is on
+        glimpses: Glimpses | None = None,  # what the streams see; None: the image
     ) -> None:
         super().__init__()
         self.autoencoder = autoencoder
@@ -58,7 +64,11 @@ class Objective(nn.Module):
         self.q_d = q_d
         self.perceptual = perceptual
         self.table = routing_table(
-            discriminators=1 if q_d is None else 2, route=route, pixel=pixel, priors=priors
+            discriminators=1 if q_d is None else 2,
+            route=route,
+            pixel=pixel,
+            priors=priors,
+            alignment=alignment,
         )
         self.term_names = tuple(self.table)
         self.layer_weights = tuple(layer_weights)
@@ -67,6 +77,9 @@ class Objective(nn.Module):
             "uniform": terms.cross_entropy_to_uniform,
         }[confusion]
         self.augment = augment
+        self.glimpses = glimpses or Glimpses()
+        self.q_sees = q_sees
+        self.num_domains = num_domains
         self.content_key = randomness.seed_of(seed, "content noise")
         self.domain_key = randomness.seed_of(seed, "domain noise")
 
@@ -91,8 +104,9 @@ class Objective(nn.Module):
         measures: dict[str, Tensor] = {}
         for name, q, z in self.discriminator_inputs(views[View.DETACHED]):
             logits = q(z)
-            losses[f"discriminator_{name}"] = terms.discriminator(logits, domains)
-            measures |= _watch(f"q_{name}", logits.detach(), domains)
+            told = domains.repeat(len(logits) // len(domains))  # a panel answers several times
+            losses[f"discriminator_{name}"] = terms.discriminator(logits, told)
+            measures |= _watch(f"q_{name}", logits.detach(), told)
         total = torch.stack([losses[name] for name in self.term_names]) @ weights
         measures["sigma_c"] = codes.content.sigma.detach().mean()
         measures["sigma_d"] = codes.domain.sigma.detach().mean()
@@ -106,22 +120,35 @@ class Objective(nn.Module):
     def views(self, x: Tensor, slots: Tensor) -> tuple[dict[View, Sampled], Codes, Tensor]:
         """Encode and decode once; return each needed view of the codes, the code distributions
         and the reconstruction. All views share the same noise."""
-        h = self.autoencoder.features(x)
-        codes = Codes(self.autoencoder.content(h), self.autoencoder.domain(h))
+        h_c, h_d = self.features(x, slots)
+        codes = Codes(self.autoencoder.content(h_c), self.autoencoder.domain(h_d))
         noise = self.noise(codes, slots)
         full = self.sample(codes, noise)
         views = {
             View.FULL: full,
-            View.DETACHED: Sampled(full.content.detach(), full.domain.detach()),
+            View.DETACHED: Sampled(
+                full.content.detach(), full.domain.detach(), full.mean.detach()
+            ),
         }
         if any(view_for(learners) is View.STREAM for learners in self.table.values()):
-            views[View.STREAM] = self.sample(self.stream_codes(h.detach(), codes), noise)
+            detached = self.stream_codes(h_c.detach(), h_d.detach(), codes)
+            views[View.STREAM] = self.sample(detached, noise)
         return views, codes, self.autoencoder.decode(full.content, full.domain)
 
-    def stream_codes(self, h: Tensor, codes: Codes) -> Codes:
+    def features(self, x: Tensor, slots: Tensor) -> tuple[Tensor, Tensor]:
+        """The trunk's features for the content and for the domain stream, N C a b each."""
+        if not self.glimpses.differ:
+            h = self.autoencoder.features(x)
+            return h, h
+        seen = torch.cat([self.glimpses.content(x, slots), self.glimpses.domain(x, slots)])
+        h = self.autoencoder.features(seen.contiguous(memory_format=torch.channels_last))
+        h_c, h_d = h.chunk(2)
+        return h_c, h_d
+
+    def stream_codes(self, h_c: Tensor, h_d: Tensor, codes: Codes) -> Codes:
         """Run the streams again on detached features; the domain stream only if a term asks."""
-        domain = self.autoencoder.domain(h) if "domain" in self.table else codes.domain
-        return Codes(self.autoencoder.content(h), domain)
+        domain = self.autoencoder.domain(h_d) if "domain" in self.table else codes.domain
+        return Codes(self.autoencoder.content(h_c), domain)
 
     def noise(self, codes: Codes, slots: Tensor) -> Sampled:
         """eps_c N k a b and eps_d N j a b: functions of the seed and each sample's slot."""
@@ -130,6 +157,7 @@ class Objective(nn.Module):
         return Sampled(
             randomness.normal(slots, (k, a, b), self.content_key),
             randomness.normal(slots, (j, a, b), self.domain_key),
+            torch.zeros_like(codes.content.mean),
         )
 
     def sample(self, codes: Codes, noise: Sampled) -> Sampled:
@@ -138,6 +166,7 @@ class Objective(nn.Module):
         return Sampled(
             codes.content.mean + noise.content * codes.content.sigma,
             broadcast(codes.domain.mean) + noise.domain * broadcast(codes.domain.sigma),
+            codes.content.mean,
         )
 
     def term(
@@ -152,7 +181,11 @@ class Objective(nn.Module):
             case "pixel":
                 return terms.pixel(x_hat, x)
             case "confusion":
-                return self.confuse(_frozen(self.q_c, z.content))
+                return self.confuse(_frozen(self.q_c, self.shown(z)))
+            case "alignment":
+                shown = self.shown(z)
+                parts = shown.chunk(len(shown) // len(domains))
+                return torch.stack([self.distance(part, domains) for part in parts]).mean()
             case "domain":
                 assert self.q_d is not None
                 return terms.discriminator(_frozen(self.q_d, z.domain), domains)
@@ -162,13 +195,27 @@ class Objective(nn.Module):
                 return terms.prior(codes.domain)
         raise AssertionError(f"the routing table has a term without a formula: {name}")
 
-    def discriminator_inputs(self, z: Sampled) -> list[tuple[str, CodeDiscriminator, Tensor]]:
+    def distance(self, z: Tensor, domains: Tensor) -> Tensor:
+        """Energy distance between the domains' codes N k a b, in float32."""
+        with torch.autocast(z.device.type, enabled=False):
+            return code_distance(z.float(), domains, num_domains=self.num_domains)
+
+    def shown(self, z: Sampled) -> Tensor:
+        """The content codes that q_c sees, N k a b, or 2N k a b if both kinds."""
+        match self.q_sees:
+            case "samples":
+                return z.content
+            case "means":
+                return z.mean
+        return torch.cat([z.content, z.mean])
+
+    def discriminator_inputs(self, z: Sampled) -> list[tuple[str, nn.Module, Tensor]]:
         """The discriminators with the detached codes they learn from."""
-        pairs = [("c", self.q_c, z.content)]
+        pairs = [("c", self.q_c, self.shown(z))]
         return pairs if self.q_d is None else [*pairs, ("d", self.q_d, z.domain)]
 
 
-def _frozen(q: CodeDiscriminator, z: Tensor) -> Tensor:
+def _frozen(q: nn.Module, z: Tensor) -> Tensor:
     """Call a discriminator so that the gradient reaches the code and not its parameters."""
     detached = {name: parameter.detach() for name, parameter in q.named_parameters()}
     return functional_call(q, detached, (z,))  # type: ignore[no-any-return]

@@ -26,7 +26,7 @@ class View(Enum):
 
 
 def routing_table(
-    *, discriminators: int, route: str, pixel: bool, priors: bool
+    *, discriminators: int, route: str, pixel: bool, priors: bool, alignment: bool = False
 ) -> Mapping[str, frozenset[str]]:
     """Return term -> networks that learn from it, in the order the terms are added up.
 
@@ -36,6 +36,7 @@ def routing_table(
             "encoder" (they teach the trunk too).
         pixel: whether the optional pixel term is on.
         priors: whether the optional KL terms are on.
+        alignment: whether the optional energy distance is on.
     """
     everyone = frozenset({"trunk", "content", "domain", "decoder"})
     trunk = frozenset({"trunk"}) if route == "encoder" else frozenset[str]()
@@ -44,6 +45,8 @@ def routing_table(
         table["pixel"] = everyone
     table["discriminator_c"] = frozenset({"q_c"})
     table["confusion"] = frozenset({"content"}) | trunk
+    if alignment:
+        table["alignment"] = frozenset({"content"}) | trunk
     if discriminators == 2:
         table["discriminator_d"] = frozenset({"q_d"})
         table["domain"] = frozenset({"domain"}) | trunk
