@@ -10,7 +10,7 @@ import torch
 from srae_dist.core import randomness
 from srae_dist.core.errors import UserError
 from srae_dist.model.autoencoder import AutoEncoder
-from srae_dist.model.discriminators import CodeDiscriminator, DenseDiscriminator, Panel
+from srae_dist.model.discriminators import CodeDiscriminator, DenseDiscriminator, ImageCritic, Panel
 from srae_dist.recipe.schema import Model
 
 
@@ -60,6 +60,12 @@ def build_discriminator(
             for _ in range(model.dense_discriminators)
         ]
         return Panel([convolutions, *dense])
+
+
+def build_critic(model: Model, *, num_domains: int, seed: int) -> ImageCritic:
+    """Build the image critic with weights drawn from ``seed``."""
+    with seeded(seed, "critic"):
+        return ImageCritic(num_domains=num_domains, width=model.critic_width)
 
 
 def check_sizes(image_size: int, code_size: int) -> None:

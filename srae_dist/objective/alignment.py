@@ -28,18 +28,22 @@ def energy_distance(codes: Tensor, domains: Tensor, *, num_domains: int) -> Tens
     member = F.one_hot(domains, num_domains).to(distance.dtype)
     count = member.sum(dim=0)
     share = member / count.clamp(min=1)
-    mean = share.T @ distance @ share  # m m
+    mean = (distance[:, :, None] * share[None]).sum(dim=1)  # N m; no matrix products, which
+    mean = (share[:, :, None] * mean[:, None]).sum(dim=0)  # m m; autocast would round
     own = mean.diagonal() * (count / (count - 1).clamp(min=1))  # pairs of two different images
     gap = 2 * mean - own[:, None] - own[None, :]
     there = (count >= 2).to(distance.dtype)
     pairs = torch.triu(there[:, None] * there[None, :], diagonal=1)
-    return (gap * pairs).sum() / pairs.sum().clamp(min=1)
+    between: Tensor = (gap * pairs).sum() / pairs.sum().clamp(min=1)
+    return between
 
 
 def code_distance(z: Tensor, domains: Tensor, *, num_domains: int) -> Tensor:
     """Energy distance of content codes N k a b: of the whole codes, and position by position."""
+    z = z.float()
     n, k = z.shape[:2]
     whole = energy_distance(z.reshape(1, n, -1), domains, num_domains=num_domains)
     local = z.flatten(2).permute(2, 0, 1)  # (a b) N k
     here = energy_distance(local, domains, num_domains=num_domains)
-    return whole / (z[0].numel() ** 0.5) + here / k**0.5
+    both: Tensor = whole / z[0].numel() ** 0.5 + here / k**0.5
+    return both

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from srae_dist.model.autoencoder import AutoEncoder
-from srae_dist.model.build import build_discriminator
+from srae_dist.model.build import build_critic, build_discriminator
 from srae_dist.model.vgg import PerceptualNetwork
 from srae_dist.objective.augment import Augmentation
 from srae_dist.objective.glimpses import Glimpses
@@ -45,5 +45,9 @@ def build_objective(
         q_sees=objective.q_sees,
         num_domains=num_domains,
         alignment=objective.alignment_weight > 0,
+        critic=build_critic(model, num_domains=num_domains, seed=seed)
+        if objective.realism_weight > 0
+        else None,
+        cycle=objective.cycle_weight > 0,
         glimpses=Glimpses(objective.recolour, objective.scramble, seed=seed),
     )

@@ -24,7 +24,11 @@ from srae_dist.objective import terms
 from srae_dist.objective.alignment import code_distance
 from srae_dist.objective.augment import Augmentation
 from srae_dist.objective.glimpses import Glimpses
-from srae_dist.objective.routing import View, routing_table, view_for
+from srae_dist.objective.partners import partners
+from srae_dist.objective.routing import DISCRIMINATORS, View, routing_table, view_for
+
+CRITIC_STEP = 0.1  # of the noise that the critic's slope is measured with
+CRITIC_PENALTY = 0.1  # of that slope's square
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,26 @@ class Sampled:
     content: Tensor
     domain: Tensor
     mean: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Translated:
+    """Every image's content code, decoded with the domain code of another of the batch."""
+
+    image: Tensor  # N 3 H W
+    domains: Tensor  # int64 N, of those that lent their codes
+    code: Tensor  # N j, their mu_d
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What terms are about."""
+
+    x: Tensor  # N 3 H W
+    x_hat: Tensor
+    codes: Codes
+    domains: Tensor
+    translated: Translated | None
 
 
 class Objective(nn.Module):
@@ -57,11 +81,15 @@ class Objective(nn.Module):
         num_domains: int = 2,  # m
         alignment: bool = False,  # the energy distance is on
         glimpses: Glimpses | None = None,  # what the streams see; None: the image
+        critic: nn.Module | None = None,  # of images; None: translations are not judged
+        cycle: bool = False,  # translations are encoded again
     ) -> None:
         super().__init__()
         self.autoencoder = autoencoder
         self.q_c = q_c
         self.q_d = q_d
+        if critic is not None:
+            self.critic = critic
         self.perceptual = perceptual
         self.table = routing_table(
             discriminators=1 if q_d is None else 2,
@@ -69,6 +97,8 @@ class Objective(nn.Module):
             pixel=pixel,
             priors=priors,
             alignment=alignment,
+            critic=critic is not None,
+            cycle=cycle,
         )
         self.term_names = tuple(self.table)
         self.layer_weights = tuple(layer_weights)
@@ -82,6 +112,8 @@ class Objective(nn.Module):
         self.num_domains = num_domains
         self.content_key = randomness.seed_of(seed, "content noise")
         self.domain_key = randomness.seed_of(seed, "domain noise")
+        self.partner_key = randomness.seed_of(seed, "partners")
+        self.critic_key = randomness.seed_of(seed, "critic")
 
     def forward(
         self, images: Tensor, domains: Tensor, slots: Tensor, weights: Tensor
@@ -96,10 +128,11 @@ class Objective(nn.Module):
         """
         x = self.prepare(images, slots)
         views, codes, x_hat = self.views(x, slots)
+        scene = Scene(x, x_hat, codes, domains, self.translated(views, codes, domains, slots))
         losses = {
-            name: self.term(name, x, x_hat, codes, views[view_for(learners)], domains)
+            name: self.term(name, scene, views[view_for(learners)])
             for name, learners in self.table.items()
-            if name != "discriminator_c" and name != "discriminator_d"
+            if not learners <= DISCRIMINATORS
         }
         measures: dict[str, Tensor] = {}
         for name, q, z in self.discriminator_inputs(views[View.DETACHED]):
@@ -107,6 +140,8 @@ class Objective(nn.Module):
             told = domains.repeat(len(logits) // len(domains))  # a panel answers several times
             losses[f"discriminator_{name}"] = terms.discriminator(logits, told)
             measures |= _watch(f"q_{name}", logits.detach(), told)
+        if "critic" in self.table:
+            losses["critic"], measures["critic_gap"] = self.criticism(scene, slots)
         total = torch.stack([losses[name] for name in self.term_names]) @ weights
         measures["sigma_c"] = codes.content.sigma.detach().mean()
         measures["sigma_d"] = codes.domain.sigma.detach().mean()
@@ -126,9 +161,7 @@ class Objective(nn.Module):
         full = self.sample(codes, noise)
         views = {
             View.FULL: full,
-            View.DETACHED: Sampled(
-                full.content.detach(), full.domain.detach(), full.mean.detach()
-            ),
+            View.DETACHED: Sampled(full.content.detach(), full.domain.detach(), full.mean.detach()),
         }
         if any(view_for(learners) is View.STREAM for learners in self.table.values()):
             detached = self.stream_codes(h_c.detach(), h_d.detach(), codes)
@@ -169,23 +202,62 @@ class Objective(nn.Module):
             codes.content.mean,
         )
 
-    def term(
-        self, name: str, x: Tensor, x_hat: Tensor, codes: Codes, z: Sampled, domains: Tensor
-    ) -> Tensor:
+    def translated(
+        self, views: dict[View, Sampled], codes: Codes, domains: Tensor, slots: Tensor
+    ) -> Translated | None:
+        """Decode every image's z_c with another's z_d, if a term wants it."""
+        if not self.table.keys() & {"critic", "cycle"}:
+            return None
+        lender = partners(domains, slots, self.partner_key)
+        z = views[View.FULL]
+        image = self.autoencoder.decode(z.content, z.domain[lender])
+        return Translated(image, domains[lender], codes.domain.mean[lender])
+
+    def criticism(self, scene: Scene, slots: Tensor) -> tuple[Tensor, Tensor]:
+        """The critic's own loss, and by how much it tells real images from translations.
+
+        A hinge loss, and for the square of its gradient at real images (R1) a finite difference:
+        E (D(x + s eps) - D(x))^2 / s^2 over normal eps is its square norm, to first order.
+        """
+        assert scene.translated is not None
+        x = scene.x
+        noise = randomness.normal(slots, tuple(x.shape[1:]), self.critic_key).to(x.dtype)
+        seen = torch.cat([x, x + CRITIC_STEP * noise, scene.translated.image.detach()])
+        scores = self.critic(seen)
+        told = torch.cat([scene.domains, scene.domains, scene.translated.domains])
+        real, moved, fake = _of(scores, told).chunk(3)
+        hinge = (1 - real).relu().mean() + (1 + fake).relu().mean()
+        slope = ((moved - real).mean(dim=(1, 2)) / CRITIC_STEP).square().mean()
+        return hinge + CRITIC_PENALTY * slope, (real - fake).detach().mean()
+
+    def term(self, name: str, scene: Scene, z: Sampled) -> Tensor:
         """One term of the encoder's and decoder's; discriminators inside it do not learn."""
+        codes, domains, translated = scene.codes, scene.domains, scene.translated
         match name:
             case "reconstruction":
                 with torch.no_grad():
-                    target = self.perceptual(x)
-                return terms.perceptual(self.perceptual(x_hat), target, self.layer_weights)
+                    target = self.perceptual(scene.x)
+                found = self.perceptual(scene.x_hat)
+                return terms.perceptual(found, target, self.layer_weights)
             case "pixel":
-                return terms.pixel(x_hat, x)
+                return terms.pixel(scene.x_hat, scene.x)
             case "confusion":
                 return self.confuse(_frozen(self.q_c, self.shown(z)))
             case "alignment":
                 shown = self.shown(z)
                 parts = shown.chunk(len(shown) // len(domains))
-                return torch.stack([self.distance(part, domains) for part in parts]).mean()
+                gaps = [
+                    code_distance(part, domains, num_domains=self.num_domains) for part in parts
+                ]
+                return torch.stack(gaps).mean()
+            case "realism":
+                assert translated is not None
+                return -_of(_frozen(self.critic, translated.image), translated.domains).mean()
+            case "cycle":
+                assert translated is not None
+                again = self.autoencoder.encode(translated.image)
+                content = terms.cycle(again.content.mean, codes.content.mean)
+                return content + terms.cycle(again.domain.mean, translated.code)
             case "domain":
                 assert self.q_d is not None
                 return terms.discriminator(_frozen(self.q_d, z.domain), domains)
@@ -194,11 +266,6 @@ class Objective(nn.Module):
             case "domain_prior":
                 return terms.prior(codes.domain)
         raise AssertionError(f"the routing table has a term without a formula: {name}")
-
-    def distance(self, z: Tensor, domains: Tensor) -> Tensor:
-        """Energy distance between the domains' codes N k a b, in float32."""
-        with torch.autocast(z.device.type, enabled=False):
-            return code_distance(z.float(), domains, num_domains=self.num_domains)
 
     def shown(self, z: Sampled) -> Tensor:
         """The content codes that q_c sees, N k a b, or 2N k a b if both kinds."""
@@ -219,6 +286,11 @@ def _frozen(q: nn.Module, z: Tensor) -> Tensor:
     """Call a discriminator so that the gradient reaches the code and not its parameters."""
     detached = {name: parameter.detach() for name, parameter in q.named_parameters()}
     return functional_call(q, detached, (z,))  # type: ignore[no-any-return]
+
+
+def _of(scores: Tensor, domains: Tensor) -> Tensor:
+    """Pick from scores N m h w those of each image's domain: N h w."""
+    return scores[torch.arange(len(scores), device=scores.device), domains]
 
 
 def _watch(name: str, logits: Tensor, domains: Tensor) -> dict[str, Tensor]:

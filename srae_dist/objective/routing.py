@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import Enum
 
-NETWORKS = ("trunk", "content", "domain", "decoder", "q_c", "q_d")
-DISCRIMINATORS = frozenset({"q_c", "q_d"})
+NETWORKS = ("trunk", "content", "domain", "decoder", "q_c", "q_d", "critic")
+DISCRIMINATORS = frozenset({"q_c", "q_d", "critic"})
 
 
 class View(Enum):
@@ -26,7 +26,14 @@ class View(Enum):
 
 
 def routing_table(
-    *, discriminators: int, route: str, pixel: bool, priors: bool, alignment: bool = False
+    *,
+    discriminators: int,
+    route: str,
+    pixel: bool,
+    priors: bool,
+    alignment: bool = False,
+    critic: bool = False,
+    cycle: bool = False,
 ) -> Mapping[str, frozenset[str]]:
     """Return term -> networks that learn from it, in the order the terms are added up.
 
@@ -37,6 +44,8 @@ def routing_table(
         pixel: whether the optional pixel term is on.
         priors: whether the optional KL terms are on.
         alignment: whether the optional energy distance is on.
+        critic: whether there is a critic of translations.
+        cycle: whether translations are encoded again.
     """
     everyone = frozenset({"trunk", "content", "domain", "decoder"})
     trunk = frozenset({"trunk"}) if route == "encoder" else frozenset[str]()
@@ -47,6 +56,11 @@ def routing_table(
     table["confusion"] = frozenset({"content"}) | trunk
     if alignment:
         table["alignment"] = frozenset({"content"}) | trunk
+    if critic:
+        table["critic"] = frozenset({"critic"})
+        table["realism"] = everyone
+    if cycle:
+        table["cycle"] = everyone
     if discriminators == 2:
         table["discriminator_d"] = frozenset({"q_d"})
         table["domain"] = frozenset({"domain"}) | trunk

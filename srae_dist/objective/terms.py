@@ -75,3 +75,8 @@ def prior(code: Gaussian) -> Tensor:
     """KL(N(mean, sigma) || N(0, 1)), a mean over numbers of the code, in nats."""
     variance = code.sigma.square()
     return 0.5 * (code.mean.square() + variance - 1.0 - variance.log()).mean()
+
+
+def cycle(found: Tensor, wanted: Tensor) -> Tensor:
+    """Mean absolute difference of a code that was found again and the one that was put in."""
+    return F.l1_loss(found, wanted.detach())

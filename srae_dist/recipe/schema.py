@@ -103,6 +103,8 @@ class Model(Section):
     """mu_c takes one of so many values from -1 to 1 (2 or more); 0: any, unbounded (paper)."""
     content_noise: NonNegative = 0.0
     """Least sigma of z_c; 0 is the paper."""
+    critic_width: Annotated[int, Field(ge=8, multiple_of=8)] = 32
+    """Channels of the image critic's first layer, if there is a critic."""
     decoder: Literal["concat", "modulate"] = "concat"
     """z_d joins z_c as channels (paper); modulate: it scales and shifts features, too."""
 
@@ -145,6 +147,10 @@ class Objective(Section):
     """What q_c judges and learns from: samples of z_c (paper), mu_c, or both."""
     alignment_weight: NonNegative = 0.0
     """Weight of the energy distance between the domains' content codes; 0 is the paper."""
+    realism_weight: NonNegative = 0.0
+    """Weight of what an image critic says of translations; 0, as in the paper: there is none."""
+    cycle_weight: NonNegative = 0.0
+    """Weight of the code cycle: a translation's codes should be those put in; 0 is the paper."""
     recolour: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     """How far the content stream's images are recoloured, at most; 0 is the paper."""
     scramble: Annotated[int, Field(ge=1, le=16)] = 1
