@@ -210,6 +210,8 @@ class Train(Section):
     """Steps of linear warm-up."""
     schedule: Literal["constant", "cosine"] = "cosine"
     """Learning rate after the warm-up."""
+    discriminator_schedule: Literal["same", "constant"] = "same"
+    """Rate of q_c, q_d and critic: as the auto-encoder's, or constant, to be ahead of it."""
     ema: Decay = 0.999
     """Decay of the weights' moving average; shortened to (1 + step) / (10 + step) early on."""
     log_every: Positive = 20
