@@ -49,5 +49,6 @@ def build_objective(
         if objective.realism_weight > 0
         else None,
         cycle=objective.cycle_weight > 0,
+        share=objective.decoded_share,
         glimpses=Glimpses(objective.recolour, objective.scramble, seed=seed),
     )

@@ -57,6 +57,7 @@ class Scene:
     x_hat: Tensor
     codes: Codes
     domains: Tensor
+    decoded: Tensor | slice  # which of the images x_hat shows
     translated: Translated | None
 
 
@@ -83,6 +84,7 @@ class Objective(nn.Module):
         glimpses: Glimpses | None = None,  # what the streams see; None: the image
         critic: nn.Module | None = None,  # of images; None: translations are not judged
         cycle: bool = False,  # translations are encoded again
+        share: float = 1.0,  # of the images are decoded, above 0; codes are learnt from all
     ) -> None:
         super().__init__()
         self.autoencoder = autoencoder
@@ -112,6 +114,8 @@ class Objective(nn.Module):
         self.num_domains = num_domains
         self.content_key = randomness.seed_of(seed, "content noise")
         self.domain_key = randomness.seed_of(seed, "domain noise")
+        self.share = share
+        self.share_key = randomness.seed_of(seed, "decoded")
         self.partner_key = randomness.seed_of(seed, "partners")
         self.critic_key = randomness.seed_of(seed, "critic")
 
@@ -128,7 +132,8 @@ class Objective(nn.Module):
         """
         x = self.prepare(images, slots)
         views, codes, x_hat = self.views(x, slots)
-        scene = Scene(x, x_hat, codes, domains, self.translated(views, codes, domains, slots))
+        translated = self.translated(views, codes, domains, slots)
+        scene = Scene(x, x_hat, codes, domains, self.decoded(slots), translated)
         losses = {
             name: self.term(name, scene, views[view_for(learners)])
             for name, learners in self.table.items()
@@ -166,7 +171,15 @@ class Objective(nn.Module):
         if any(view_for(learners) is View.STREAM for learners in self.table.values()):
             detached = self.stream_codes(h_c.detach(), h_d.detach(), codes)
             views[View.STREAM] = self.sample(detached, noise)
-        return views, codes, self.autoencoder.decode(full.content, full.domain)
+        chosen = self.decoded(slots)
+        return views, codes, self.autoencoder.decode(full.content[chosen], full.domain[chosen])
+
+    def decoded(self, slots: Tensor) -> Tensor | slice:
+        """Which images of the micro-batch are decoded: all, or a share of them drawn by slot."""
+        if self.share == 1.0:
+            return slice(None)
+        count = math.ceil(self.share * len(slots))
+        return randomness.hash_bits(slots, self.share_key).argsort()[:count]
 
     def features(self, x: Tensor, slots: Tensor) -> tuple[Tensor, Tensor]:
         """The trunk's features for the content and for the domain stream, N C a b each."""
@@ -236,11 +249,11 @@ class Objective(nn.Module):
         match name:
             case "reconstruction":
                 with torch.no_grad():
-                    target = self.perceptual(scene.x)
+                    target = self.perceptual(scene.x[scene.decoded])
                 found = self.perceptual(scene.x_hat)
                 return terms.perceptual(found, target, self.layer_weights)
             case "pixel":
-                return terms.pixel(scene.x_hat, scene.x)
+                return terms.pixel(scene.x_hat, scene.x[scene.decoded])
             case "confusion":
                 return self.confuse(_frozen(self.q_c, self.shown(z)))
             case "alignment":

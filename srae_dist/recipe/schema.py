@@ -151,6 +151,8 @@ class Objective(Section):
     """Weight of what an image critic says of translations; 0, as in the paper: there is none."""
     cycle_weight: NonNegative = 0.0
     """Weight of the code cycle: a translation's codes should be those put in; 0 is the paper."""
+    decoded_share: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Share of the images that are decoded; q_c and the encoder see the others' codes, too."""
     recolour: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     """How far the content stream's images are recoloured, at most; 0 is the paper."""
     scramble: Annotated[int, Field(ge=1, le=16)] = 1
