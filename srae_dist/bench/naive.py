@@ -60,7 +60,7 @@ class NaiveStep:
         x = objective.augment(x, slots)
         views, codes, x_hat = objective.views(x, slots)
         scene = Scene(x, x_hat, codes, domains, objective.translated(views, codes, domains, slots))
-        losses = {"reconstruction": self._perceptual(x_hat, x)}
+        losses = {"reconstruction": self._perceptual(x_hat, x[objective.decoded(slots)])}
         for name, learners in objective.table.items():
             if name not in ("reconstruction", "discriminator_c", "discriminator_d"):
                 view = views[view_for(learners)]
