@@ -42,7 +42,7 @@ def parts(stepper: Stepper, inputs: Inputs, *, bf16: bool) -> dict[str, Part]:
         z = Sampled(z.content.detach(), z.domain.detach(), z.mean.detach())
         target = perceptual(x)
     x_hat = x_hat.detach().requires_grad_()
-    scene = Scene(x, x_hat, codes, domains, objective.decoded(slots), None)
+    scene = Scene(x, x_hat, codes, domains, objective.decoded(slots), None, None)
 
     def pixels() -> None:
         objective.prepare(images, slots)

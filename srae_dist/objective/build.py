@@ -48,7 +48,14 @@ def build_objective(
         critic=build_critic(model, num_domains=num_domains, seed=seed)
         if objective.realism_weight > 0
         else None,
-        cycle=objective.cycle_weight > 0,
+        cycles=frozenset(
+            name
+            for name, weight in (
+                ("cycle_c", objective.content_cycle),
+                ("cycle_d", objective.domain_cycle),
+            )
+            if weight > 0
+        ),
         share=objective.decoded_share,
         glimpses=Glimpses(objective.recolour, objective.scramble, seed=seed),
     )

@@ -59,6 +59,7 @@ class Scene:
     domains: Tensor
     decoded: Tensor | slice  # which of the images x_hat shows
     translated: Translated | None
+    again: Codes | None  # of the translations, encoded again
 
 
 class Objective(nn.Module):
@@ -83,7 +84,7 @@ class Objective(nn.Module):
         alignment: bool = False,  # the energy distance is on
         glimpses: Glimpses | None = None,  # what the streams see; None: the image
         critic: nn.Module | None = None,  # of images; None: translations are not judged
-        cycle: bool = False,  # translations are encoded again
+        cycles: frozenset[str] = frozenset(),  # code cycles: "cycle_c", "cycle_d"
         share: float = 1.0,  # of the images are decoded, above 0; codes are learnt from all
     ) -> None:
         super().__init__()
@@ -100,7 +101,7 @@ class Objective(nn.Module):
             priors=priors,
             alignment=alignment,
             critic=critic is not None,
-            cycle=cycle,
+            cycles=cycles,
         )
         self.term_names = tuple(self.table)
         self.layer_weights = tuple(layer_weights)
@@ -133,7 +134,15 @@ class Objective(nn.Module):
         x = self.prepare(images, slots)
         views, codes, x_hat = self.views(x, slots)
         translated = self.translated(views, codes, domains, slots)
-        scene = Scene(x, x_hat, codes, domains, self.decoded(slots), translated)
+        scene = Scene(
+            x,
+            x_hat,
+            codes,
+            domains,
+            self.decoded(slots),
+            translated,
+            self.encoded_again(translated),
+        )
         losses = {
             name: self.term(name, scene, views[view_for(learners)])
             for name, learners in self.table.items()
@@ -219,12 +228,18 @@ class Objective(nn.Module):
         self, views: dict[View, Sampled], codes: Codes, domains: Tensor, slots: Tensor
     ) -> Translated | None:
         """Decode every image's z_c with another's z_d, if a term wants it."""
-        if not self.table.keys() & {"critic", "cycle"}:
+        if not self.table.keys() & {"critic", "cycle_c", "cycle_d"}:
             return None
         lender = partners(domains, slots, self.partner_key)
         z = views[View.FULL]
         image = self.autoencoder.decode(z.content, z.domain[lender])
         return Translated(image, domains[lender], codes.domain.mean[lender])
+
+    def encoded_again(self, translated: Translated | None) -> Codes | None:
+        """Encode translations, if a term wants it."""
+        if translated is None or not self.table.keys() & {"cycle_c", "cycle_d"}:
+            return None
+        return self.autoencoder.encode(translated.image)
 
     def criticism(self, scene: Scene, slots: Tensor) -> tuple[Tensor, Tensor]:
         """The critic's own loss, and by how much it tells real images from translations.
@@ -266,11 +281,12 @@ class Objective(nn.Module):
             case "realism":
                 assert translated is not None
                 return -_of(_frozen(self.critic, translated.image), translated.domains).mean()
-            case "cycle":
-                assert translated is not None
-                again = self.autoencoder.encode(translated.image)
-                content = terms.cycle(again.content.mean, codes.content.mean)
-                return content + terms.cycle(again.domain.mean, translated.code)
+            case "cycle_c":
+                assert scene.again is not None
+                return terms.cycle(scene.again.content.mean, codes.content.mean)
+            case "cycle_d":
+                assert scene.again is not None and translated is not None
+                return terms.cycle(scene.again.domain.mean, translated.code)
             case "domain":
                 assert self.q_d is not None
                 return terms.discriminator(_frozen(self.q_d, z.domain), domains)

@@ -10,7 +10,7 @@ is one forward and one backward:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import Enum
 
 NETWORKS = ("trunk", "content", "domain", "decoder", "q_c", "q_d", "critic")
@@ -33,7 +33,7 @@ def routing_table(
     priors: bool,
     alignment: bool = False,
     critic: bool = False,
-    cycle: bool = False,
+    cycles: Collection[str] = (),
 ) -> Mapping[str, frozenset[str]]:
     """Return term -> networks that learn from it, in the order the terms are added up.
 
@@ -45,7 +45,7 @@ def routing_table(
         priors: whether the optional KL terms are on.
         alignment: whether the optional energy distance is on.
         critic: whether there is a critic of translations.
-        cycle: whether translations are encoded again.
+        cycles: which codes of a translation are held to those put in: "cycle_c", "cycle_d".
     """
     everyone = frozenset({"trunk", "content", "domain", "decoder"})
     trunk = frozenset({"trunk"}) if route == "encoder" else frozenset[str]()
@@ -59,8 +59,9 @@ def routing_table(
     if critic:
         table["critic"] = frozenset({"critic"})
         table["realism"] = everyone
-    if cycle:
-        table["cycle"] = everyone
+    for name in ("cycle_c", "cycle_d"):
+        if name in cycles:
+            table[name] = everyone
     if discriminators == 2:
         table["discriminator_d"] = frozenset({"q_d"})
         table["domain"] = frozenset({"domain"}) | trunk

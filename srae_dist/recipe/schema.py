@@ -149,8 +149,10 @@ class Objective(Section):
     """Weight of the energy distance between the domains' content codes; 0 is the paper."""
     realism_weight: NonNegative = 0.0
     """Weight of what an image critic says of translations; 0, as in the paper: there is none."""
-    cycle_weight: NonNegative = 0.0
-    """Weight of the code cycle: a translation's codes should be those put in; 0 is the paper."""
+    content_cycle: NonNegative = 0.0
+    """Weight of the content cycle: a translation's mu_c should be its source's; 0 is the paper."""
+    domain_cycle: NonNegative = 0.0
+    """Weight of the domain cycle: a translation's mu_d should be its reference's; 0: the paper."""
     decoded_share: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     """Share of the images that are decoded; q_c and the encoder see the others' codes, too."""
     recolour: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0

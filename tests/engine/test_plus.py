@@ -24,7 +24,8 @@ PLUS = {
     "objective__q_sees": "both",
     "objective__alignment_weight": 1.0,
     "objective__realism_weight": 0.1,
-    "objective__cycle_weight": 0.5,
+    "objective__content_cycle": 0.5,
+    "objective__domain_cycle": 0.5,
     "objective__decoded_share": 0.5,
     "objective__recolour": 0.5,
     "objective__scramble": 2,
@@ -43,7 +44,15 @@ def whole(face_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_term_is_logged_and_finite(whole: Path) -> None:
     for line in log(whole):
-        for name in ("alignment", "critic", "realism", "cycle", "critic_gap", "grad_critic"):
+        for name in (
+            "alignment",
+            "critic",
+            "realism",
+            "cycle_c",
+            "cycle_d",
+            "critic_gap",
+            "grad_critic",
+        ):
             assert np.isfinite(line[name]), (name, json.dumps(line))
 
 
@@ -61,7 +70,8 @@ def test_micro_batches_teach_critic_and_panel_the_same(
 ) -> None:
     """Terms that look at one image at a time do not depend on how a batch is cut."""
     alone = {k: v for k, v in PLUS.items() if "alignment" not in k and "share" not in k}
-    alone |= {"objective__realism_weight": 0.0, "objective__cycle_weight": 0.0}
+    alone |= {"objective__realism_weight": 0.0, "objective__domain_cycle": 0.0}
+    alone |= {"objective__content_cycle": 0.0}
     recipe = write_recipe(tmp_path, face_shards)
     for name, size in (("one", 8), ("two", 4)):
         train(recipe, tmp_path / name, train__steps=3, train__micro_batch=size, **alone)
