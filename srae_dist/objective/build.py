@@ -43,6 +43,7 @@ def build_objective(
         augment=Augmentation(flip=data.flip, crop=data.crop, light=data.light, seed=seed),
         seed=seed,
         q_sees=objective.q_sees,
+        q_penalty=objective.q_penalty,
         num_domains=num_domains,
         alignment=objective.alignment_weight > 0,
         critic=build_critic(model, num_domains=num_domains, seed=seed)

@@ -29,6 +29,7 @@ from srae_dist.objective.routing import DISCRIMINATORS, View, routing_table, vie
 
 CRITIC_STEP = 0.1  # of the noise that the critic's slope is measured with
 CRITIC_PENALTY = 0.1  # of that slope's square
+Q_STEP = 0.1  # likewise, of q_c
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,7 @@ class Objective(nn.Module):
         augment: Augmentation,
         seed: int,  # of noise
         q_sees: str = "samples",  # of the content code: "samples", "means" or "both"
+        q_penalty: float = 0.0,  # of q_c's slope
         num_domains: int = 2,  # m
         alignment: bool = False,  # the energy distance is on
         glimpses: Glimpses | None = None,  # what the streams see; None: the image
@@ -115,6 +117,8 @@ class Objective(nn.Module):
         self.num_domains = num_domains
         self.content_key = randomness.seed_of(seed, "content noise")
         self.domain_key = randomness.seed_of(seed, "domain noise")
+        self.q_penalty = q_penalty
+        self.slope_key = randomness.seed_of(seed, "slope")
         self.share = share
         self.share_key = randomness.seed_of(seed, "decoded")
         self.partner_key = randomness.seed_of(seed, "partners")
@@ -154,6 +158,8 @@ class Objective(nn.Module):
             told = domains.repeat(len(logits) // len(domains))  # a panel answers several times
             losses[f"discriminator_{name}"] = terms.discriminator(logits, told)
             measures |= _watch(f"q_{name}", logits.detach(), told)
+        if self.q_penalty:
+            losses["discriminator_c"] = losses["discriminator_c"] + self.q_slope(views, slots)
         if "critic" in self.table:
             losses["critic"], measures["critic_gap"] = self.criticism(scene, slots)
         total = torch.stack([losses[name] for name in self.term_names]) @ weights
@@ -223,6 +229,20 @@ class Objective(nn.Module):
             broadcast(codes.domain.mean) + noise.domain * broadcast(codes.domain.sigma),
             codes.content.mean,
         )
+
+    def q_slope(self, views: dict[View, Sampled], slots: Tensor) -> Tensor:
+        """The square of q_c's gradient at the codes it sees, weighted: R1, by finite differences.
+
+        E |q(z + s eps) - q(z)|^2 / s^2 over normal eps is the gradient's square norm, to first
+        order. Without it two players that learn at once circle around their equilibrium (Mescheder
+        et al. 2018).
+        """
+        z = self.shown(views[View.DETACHED])
+        noise = randomness.normal(slots, tuple(z.shape[1:]), self.slope_key)
+        noise = noise.repeat(len(z) // len(slots), 1, 1, 1).to(z.dtype)
+        here, there = self.q_c(z), self.q_c(z + Q_STEP * noise)
+        slope = ((there - here) / Q_STEP).square().sum(dim=1).mean()
+        return self.q_penalty * slope
 
     def translated(
         self, views: dict[View, Sampled], codes: Codes, domains: Tensor, slots: Tensor

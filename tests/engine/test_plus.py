@@ -22,6 +22,7 @@ PLUS = {
     "objective__confusion": "uniform",
     "objective__confusion_weight": 1.0,
     "objective__q_sees": "both",
+    "objective__q_penalty": 0.5,
     "objective__alignment_weight": 1.0,
     "objective__realism_weight": 0.1,
     "objective__content_cycle": 0.5,

@@ -102,6 +102,7 @@ def test_each_term_beyond_the_paper_teaches_its_row(route: str, q_sees: str) -> 
         cycles=frozenset({"cycle_c", "cycle_d"}),
         alignment=True,
         q_sees=q_sees,
+        q_penalty=0.5,
         share=0.5,
         glimpses=Glimpses(recolour=1.0, scramble=4, seed=1),
     )
