@@ -43,11 +43,12 @@ class Sampled:
 
 @dataclass(frozen=True, slots=True)
 class Translated:
-    """Every image's content code, decoded with the domain code of another of the batch."""
+    """Images' content codes, decoded with the domain codes of others of the batch."""
 
-    image: Tensor  # N 3 H W
-    domains: Tensor  # int64 N, of those that lent their codes
-    code: Tensor  # N j, their mu_d
+    image: Tensor  # n 3 H W
+    domains: Tensor  # int64 n, of those that lent their codes
+    content: Tensor  # n k a b, mu_c of the sources
+    code: Tensor  # n j, mu_d of those that lent
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,13 +248,16 @@ class Objective(nn.Module):
     def translated(
         self, views: dict[View, Sampled], codes: Codes, domains: Tensor, slots: Tensor
     ) -> Translated | None:
-        """Decode every image's z_c with another's z_d, if a term wants it."""
+        """Decode z_c of the images that are decoded with another's z_d, if a term wants it."""
         if not self.table.keys() & {"critic", "cycle_c", "cycle_d"}:
             return None
-        lender = partners(domains, slots, self.partner_key)
+        chosen = self.decoded(slots)
+        lender = partners(domains, slots, self.partner_key)[chosen]
         z = views[View.FULL]
-        image = self.autoencoder.decode(z.content, z.domain[lender])
-        return Translated(image, domains[lender], codes.domain.mean[lender])
+        image = self.autoencoder.decode(z.content[chosen], z.domain[lender])
+        return Translated(
+            image, domains[lender], codes.content.mean[chosen], codes.domain.mean[lender]
+        )
 
     def encoded_again(self, translated: Translated | None) -> Codes | None:
         """Encode translations, if a term wants it."""
@@ -268,11 +272,12 @@ class Objective(nn.Module):
         E (D(x + s eps) - D(x))^2 / s^2 over normal eps is its square norm, to first order.
         """
         assert scene.translated is not None
-        x = scene.x
+        x, domains = scene.x[scene.decoded], scene.domains[scene.decoded]
         noise = randomness.normal(slots, tuple(x.shape[1:]), self.critic_key).to(x.dtype)
+        noise = noise[scene.decoded]
         seen = torch.cat([x, x + CRITIC_STEP * noise, scene.translated.image.detach()])
         scores = self.critic(seen)
-        told = torch.cat([scene.domains, scene.domains, scene.translated.domains])
+        told = torch.cat([domains, domains, scene.translated.domains])
         real, moved, fake = _of(scores, told).chunk(3)
         hinge = (1 - real).relu().mean() + (1 + fake).relu().mean()
         slope = ((moved - real).mean(dim=(1, 2)) / CRITIC_STEP).square().mean()
@@ -302,8 +307,8 @@ class Objective(nn.Module):
                 assert translated is not None
                 return -_of(_frozen(self.critic, translated.image), translated.domains).mean()
             case "cycle_c":
-                assert scene.again is not None
-                return terms.cycle(scene.again.content.mean, codes.content.mean)
+                assert scene.again is not None and translated is not None
+                return terms.cycle(scene.again.content.mean, translated.content)
             case "cycle_d":
                 assert scene.again is not None and translated is not None
                 return terms.cycle(scene.again.domain.mean, translated.code)
