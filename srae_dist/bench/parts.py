@@ -40,9 +40,9 @@ def parts(stepper: Stepper, inputs: Inputs, *, bf16: bool) -> dict[str, Part]:
         views, codes, x_hat = objective.views(x, slots)
         z = next(iter(views.values()))
         z = Sampled(z.content.detach(), z.domain.detach(), z.mean.detach())
-        target = perceptual(x)
+        target = perceptual(x[objective.decoded(slots)])
     x_hat = x_hat.detach().requires_grad_()
-    scene = Scene(x, x_hat, codes, domains, objective.decoded(slots), None, None)
+    scene = Scene(x, x_hat, codes, domains, slice(None), None, None)
 
     def pixels() -> None:
         objective.prepare(images, slots)

@@ -138,16 +138,7 @@ class Objective(nn.Module):
         """
         x = self.prepare(images, slots)
         views, codes, x_hat = self.views(x, slots)
-        translated = self.translated(views, codes, domains, slots)
-        scene = Scene(
-            x,
-            x_hat,
-            codes,
-            domains,
-            self.decoded(slots),
-            translated,
-            self.encoded_again(translated),
-        )
+        scene = self.scene(x, x_hat, codes, domains, slots, views)
         losses = {
             name: self.term(name, scene, views[view_for(learners)])
             for name, learners in self.table.items()
@@ -156,9 +147,8 @@ class Objective(nn.Module):
         measures: dict[str, Tensor] = {}
         for name, q, z in self.discriminator_inputs(views[View.DETACHED]):
             logits = q(z)
-            told = domains.repeat(len(logits) // len(domains))  # a panel answers several times
-            losses[f"discriminator_{name}"] = terms.discriminator(logits, told)
-            measures |= _watch(f"q_{name}", logits.detach(), told)
+            losses[f"discriminator_{name}"] = terms.discriminator(logits, domains)
+            measures |= _watch(f"q_{name}", logits.detach(), domains)
         if self.q_penalty:
             losses["discriminator_c"] = losses["discriminator_c"] + self.q_slope(views, slots)
         if "critic" in self.table:
@@ -189,6 +179,20 @@ class Objective(nn.Module):
             views[View.STREAM] = self.sample(detached, noise)
         chosen = self.decoded(slots)
         return views, codes, self.autoencoder.decode(full.content[chosen], full.domain[chosen])
+
+    def scene(
+        self,
+        x: Tensor,
+        x_hat: Tensor,
+        codes: Codes,
+        domains: Tensor,
+        slots: Tensor,
+        views: dict[View, Sampled],
+    ) -> Scene:
+        """Put together what terms are about; translate and encode again if a term wants it."""
+        translated = self.translated(views, codes, domains, slots)
+        again = self.encoded_again(translated)
+        return Scene(x, x_hat, codes, domains, self.decoded(slots), translated, again)
 
     def decoded(self, slots: Tensor) -> Tensor | slice:
         """Which images of the micro-batch are decoded: all, or a share of them drawn by slot."""
@@ -242,7 +246,7 @@ class Objective(nn.Module):
         noise = randomness.normal(slots, tuple(z.shape[1:]), self.slope_key)
         noise = noise.repeat(len(z) // len(slots), 1, 1, 1).to(z.dtype)
         here, there = self.q_c(z), self.q_c(z + Q_STEP * noise)
-        slope = ((there - here) / Q_STEP).square().sum(dim=1).mean()
+        slope: Tensor = ((there - here) / Q_STEP).square().sum(dim=1).mean()
         return self.q_penalty * slope
 
     def translated(
@@ -350,5 +354,6 @@ def _of(scores: Tensor, domains: Tensor) -> Tensor:
 def _watch(name: str, logits: Tensor, domains: Tensor) -> dict[str, Tensor]:
     """Accuracy, and entropy as a share of its maximum log m."""
     entropy = -terms.negative_entropy(logits) / math.log(logits.shape[1])
-    accuracy = (logits.argmax(dim=1) == domains).float().mean()
+    told = domains.repeat(len(logits) // len(domains))
+    accuracy = (logits.argmax(dim=1) == told).float().mean()
     return {f"{name}_entropy": entropy, f"{name}_accuracy": accuracy}

@@ -56,8 +56,11 @@ def pixel(x_hat: Tensor, x: Tensor) -> Tensor:
 
 
 def discriminator(logits: Tensor, domains: Tensor) -> Tensor:
-    """L_q^c, L_q^d and L_d: cross-entropy of N m logits with N domain labels."""
-    return F.cross_entropy(logits, domains)
+    """L_q^c, L_q^d and L_d: cross-entropy of N m logits with N domain labels.
+
+    Several answers to each code stand below each other, (h N) m.
+    """
+    return F.cross_entropy(logits, domains.repeat(len(logits) // len(domains)))
 
 
 def negative_entropy(logits: Tensor) -> Tensor:
