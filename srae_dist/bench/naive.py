@@ -19,7 +19,7 @@ from srae_dist.engine.players import players
 from srae_dist.model.blocks import DoublingConv2d
 from srae_dist.objective import terms
 from srae_dist.objective.objective import Objective, Sampled
-from srae_dist.objective.routing import view_for
+from srae_dist.objective.routing import DISCRIMINATORS, view_for
 from srae_dist.recipe.schema import Train
 
 
@@ -59,11 +59,12 @@ class NaiveStep:
         x = images.permute(0, 3, 1, 2).float().div(127.5).sub(1.0).contiguous()
         x = objective.augment(x, slots)
         views, codes, x_hat = objective.views(x, slots)
-        losses = {"reconstruction": self._perceptual(x_hat, x)}
+        scene = objective.scene(x, x_hat, codes, domains, slots, views)
+        losses = {"reconstruction": self._perceptual(x_hat, x[objective.decoded(slots)])}
         for name, learners in objective.table.items():
-            if name not in ("reconstruction", "discriminator_c", "discriminator_d"):
+            if name != "reconstruction" and not learners <= DISCRIMINATORS:
                 view = views[view_for(learners)]
-                losses[name] = objective.term(name, x, x_hat, codes, view, domains)
+                losses[name] = objective.term(name, scene, view)
         self._update(self.first, losses)
         with torch.no_grad():
             codes = objective.autoencoder.encode(x)

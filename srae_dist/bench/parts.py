@@ -12,7 +12,7 @@ from srae_dist.engine.players import clip_players
 from srae_dist.engine.step import Stepper
 from srae_dist.model.ema import decay_at
 from srae_dist.objective import terms
-from srae_dist.objective.objective import Sampled
+from srae_dist.objective.objective import Sampled, Scene
 
 NAMES = (
     *("pixels to floats", "encoder", "decoder", "VGG on x", "VGG on x_hat", "discriminators"),
@@ -39,9 +39,10 @@ def parts(stepper: Stepper, inputs: Inputs, *, bf16: bool) -> dict[str, Part]:
         x = objective.prepare(images, slots)
         views, codes, x_hat = objective.views(x, slots)
         z = next(iter(views.values()))
-        z = Sampled(z.content.detach(), z.domain.detach())
-        target = perceptual(x)
+        z = Sampled(z.content.detach(), z.domain.detach(), z.mean.detach())
+        target = perceptual(x[objective.decoded(slots)])
     x_hat = x_hat.detach().requires_grad_()
+    scene = Scene(x, x_hat, codes, domains, slice(None), None, None)
 
     def pixels() -> None:
         objective.prepare(images, slots)
@@ -78,8 +79,8 @@ def parts(stepper: Stepper, inputs: Inputs, *, bf16: bool) -> dict[str, Part]:
                 terms.discriminator(q(code), domains)
                 for _, q, code in objective.discriminator_inputs(z)
             ]
-            seen = Sampled(z.content.detach().requires_grad_(), z.domain)
-            losses.append(objective.term("confusion", x, x_hat, codes, seen, domains))
+            seen = Sampled(z.content.detach().requires_grad_(), z.domain, z.mean)
+            losses.append(objective.term("confusion", scene, seen))
         _backward(torch.stack(losses).sum())
 
     def optimizer() -> None:

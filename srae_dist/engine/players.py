@@ -38,7 +38,10 @@ def make_optimizer(groups: Mapping[str, list[nn.Parameter]], train: Train) -> to
 def set_rates(optimizer: torch.optim.Optimizer, step: int, train: Train) -> None:
     """Give every group the learning rate of ``step``."""
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate(step, _base_rate(group["player"], train), train)
+        player = group["player"]
+        constant = player != "autoencoder" and train.discriminator_schedule == "constant"
+        schedule = "constant" if constant else train.schedule
+        group["lr"] = learning_rate(step, _base_rate(player, train), train, schedule)
 
 
 def clip_players(groups: Mapping[str, list[nn.Parameter]], limit: float) -> dict[str, torch.Tensor]:

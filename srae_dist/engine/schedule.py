@@ -8,14 +8,15 @@ from collections.abc import Sequence
 from srae_dist.recipe.schema import Objective, Train
 
 
-def learning_rate(step: int, base: float, train: Train) -> float:
+def learning_rate(step: int, base: float, train: Train, schedule: str | None = None) -> float:
     """Learning rate of the update that follows ``step`` finished ones.
 
-    Linear warm-up, then constant, or half a cosine down to zero at the last step.
+    Linear warm-up, then constant, or half a cosine down to zero at the last step (``schedule``;
+    default the recipe's).
     """
     if step < train.warmup:
         return base * (step + 1) / (train.warmup + 1)
-    if train.schedule == "constant":
+    if (schedule or train.schedule) == "constant":
         return base
     span = max(1, train.steps - train.warmup)
     return base * 0.5 * (1.0 + math.cos(math.pi * min(1.0, (step - train.warmup) / span)))
@@ -29,6 +30,10 @@ def term_weights(step: int, names: Sequence[str], objective: Objective) -> list[
         "pixel": objective.pixel_weight,
         "confusion": objective.confusion_weight * growth,
         "domain": objective.domain_weight * growth,
+        "alignment": objective.alignment_weight * growth,
+        "realism": objective.realism_weight * growth,
+        "cycle_c": objective.content_cycle * growth,
+        "cycle_d": objective.domain_cycle * growth,
         "content_prior": objective.content_prior,
         "domain_prior": objective.domain_prior,
     }

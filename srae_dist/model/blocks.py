@@ -71,6 +71,25 @@ class Down(nn.Module):
         return self.conv(x)  # type: ignore[no-any-return]
 
 
+class Style(nn.Module):
+    """Give features N C H W the scales and shifts that a code N j asks for (adaptive group norm).
+
+    Starts as plain group norm, so that a fresh decoder sees all of its input.
+    """
+
+    def __init__(self, code_channels: int, channels: int) -> None:
+        super().__init__()
+        self.norm = norm(channels)
+        self.out = nn.Linear(code_channels, 2 * channels)
+        with torch.no_grad():
+            self.out.weight *= 0.1
+            self.out.bias.zero_()
+
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+        scale, shift = self.out(code)[:, :, None, None].chunk(2, dim=1)
+        return self.norm(x) * (1 + scale) + shift  # type: ignore[no-any-return]
+
+
 class DoublingConv2d(nn.Conv2d):
     """Nearest neighbours, then a 3 x 3 convolution, N C H W to N D 2H 2W, in one go.
 

@@ -10,7 +10,7 @@ import torch
 from srae_dist.core import randomness
 from srae_dist.core.errors import UserError
 from srae_dist.model.autoencoder import AutoEncoder
-from srae_dist.model.discriminators import CodeDiscriminator
+from srae_dist.model.discriminators import CodeDiscriminator, DenseDiscriminator, ImageCritic, Panel
 from srae_dist.recipe.schema import Model
 
 
@@ -32,22 +32,40 @@ def build_autoencoder(
             width=model.width,
             max_width=model.max_width,
             blocks=model.blocks,
+            content_levels=model.content_levels,
+            content_noise=model.content_noise,
+            modulate=model.decoder == "modulate",
             checkpoint_activations=checkpoint_activations,
         )
 
 
 def build_discriminator(
     model: Model, name: str, *, num_domains: int, seed: int
-) -> CodeDiscriminator:
+) -> CodeDiscriminator | Panel:
     """Build q_c or q_d (``name``) with weights drawn from ``seed``."""
     content = name == "q_c"
     with seeded(seed, name):
-        return CodeDiscriminator(
+        convolutions = CodeDiscriminator(
             channels=model.content_channels if content else model.domain_channels,
             num_domains=num_domains,
             width=model.discriminator_width,
             kernel=3 if content else 1,
         )
+        if not content or not model.dense_discriminators:
+            return convolutions
+        numbers = model.content_channels * model.code_size**2
+        width = 2 * model.discriminator_width
+        dense = [
+            DenseDiscriminator(numbers=numbers, num_domains=num_domains, width=width)
+            for _ in range(model.dense_discriminators)
+        ]
+        return Panel([convolutions, *dense])
+
+
+def build_critic(model: Model, *, num_domains: int, seed: int) -> ImageCritic:
+    """Build the image critic with weights drawn from ``seed``."""
+    with seeded(seed, "critic"):
+        return ImageCritic(num_domains=num_domains, width=model.critic_width)
 
 
 def check_sizes(image_size: int, code_size: int) -> None:

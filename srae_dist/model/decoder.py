@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srae_dist.model.blocks import ResidualBlock, Up, memory_format_of, norm, stage_widths
+from srae_dist.model.blocks import ResidualBlock, Style, Up, memory_format_of, norm, stage_widths
 
 
 class Decoder(nn.Module):
@@ -24,6 +24,7 @@ class Decoder(nn.Module):
         blocks: int,
         content_channels: int,  # k
         domain_channels: int,  # j
+        modulate: bool = False,
     ) -> None:
         super().__init__()
         halvings = (image_size // code_size).bit_length() - 1
@@ -36,10 +37,25 @@ class Decoder(nn.Module):
             layers.extend(ResidualBlock(channels) for _ in range(blocks))
             layers.append(Up(channels, out_channels))
         self.layers = nn.Sequential(*layers)
+        self.styles = nn.ModuleList(
+            Style(domain_channels, channels) for channels in widths if modulate
+        )
         self.norm = norm(widths[-1])
         self.out = nn.Conv2d(widths[-1], 3, 3, padding=1)
 
     def forward(self, content: Tensor, domain: Tensor) -> Tensor:
         z = torch.cat([content, domain], dim=1)  # the maps' layouts differ, and theirs from ours
-        h = self.layers(z.contiguous(memory_format=memory_format_of(self.out.weight)))
+        h = z.contiguous(memory_format=memory_format_of(self.out.weight))
+        h = self._styled(h, domain) if self.styles else self.layers(h)
         return self.out(F.silu(self.norm(h)))  # type: ignore[no-any-return]
+
+    def _styled(self, h: Tensor, domain: Tensor) -> Tensor:
+        """Run the layers; z_d restyles the first features, and those of every resolution."""
+        code = domain.mean(dim=(2, 3))
+        styles = iter(self.styles)
+        h = next(styles)(self.layers[0](h), code)
+        for layer in self.layers[1:]:
+            h = layer(h)
+            if isinstance(layer, Up):
+                h = next(styles)(h, code)
+        return h

@@ -5,6 +5,9 @@ Plain convolutions and leaky rectifiers, no norm: the answer must not depend on 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+import torch
 from torch import Tensor, nn
 
 from srae_dist.model.blocks import memory_format_of
@@ -43,3 +46,60 @@ class CodeDiscriminator(nn.Module):
         assert isinstance(first, nn.Conv2d)
         z = z.contiguous(memory_format=memory_format_of(first.weight))
         return self.out(self.layers(z).mean(dim=(2, 3))).float()  # type: ignore[no-any-return]
+
+
+class DenseDiscriminator(nn.Module):
+    """Code maps N C a b to domain logits N m, position by position at first hand: a perceptron.
+
+    What a fresh probe is, too. The convolutions of ``CodeDiscriminator`` average over positions and
+    overlook what tells the domain at one of them alone.
+    """
+
+    def __init__(self, *, numbers: int, num_domains: int, width: int) -> None:
+        """``numbers``: C a b."""
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(numbers, width),
+            nn.LeakyReLU(0.2),
+            nn.Linear(width, width),
+            nn.LeakyReLU(0.2),
+            nn.Linear(width, num_domains),
+        )
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.layers(z.contiguous()).float()  # type: ignore[no-any-return]
+
+
+class Panel(nn.Module):
+    """Several discriminators of one code: their logits below each other, (h N) m."""
+
+    def __init__(self, members: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return torch.cat([member(z) for member in self.members])
+
+
+class ImageCritic(nn.Module):
+    """Images N 3 H W to N m scores: does this look like a real image of each of the m domains?
+
+    Patches are judged one by one, and their scores are averaged by whoever asks: N m h w. Local
+    looks are what a translation should take from its domain; what is shown is not the critic's.
+    """
+
+    def __init__(self, *, num_domains: int, width: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, width, 4, stride=2, padding=1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(width, 2 * width, 4, stride=2, padding=1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(2 * width, 4 * width, 3, padding=1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(4 * width, num_domains, 1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x).float()  # type: ignore[no-any-return]

@@ -48,14 +48,21 @@ class Trunk(nn.Module):
 class ContentStream(nn.Module):
     """f_c: features N C a b to mu_c, sigma_c, each N k a b."""
 
-    def __init__(self, channels: int, code_channels: int) -> None:
+    def __init__(
+        self, channels: int, code_channels: int, *, levels: int = 0, noise: float = 0.0
+    ) -> None:
+        """``levels`` (0, or 2 and more) and ``noise``: see ``AutoEncoder``."""
         super().__init__()
         self.block = ResidualBlock(channels)
         self.norm = norm(channels)
         self.out = nn.Conv2d(channels, 2 * code_channels, 1)
+        self.levels = levels
+        self.noise = noise
 
     def forward(self, h: Tensor) -> Gaussian:
-        return _gaussian(self.out(F.silu(self.norm(self.block(h)))))
+        code = _gaussian(self.out(F.silu(self.norm(self.block(h)))))
+        mean = quantised(code.mean, self.levels) if self.levels else code.mean
+        return Gaussian(mean, code.sigma + self.noise) if self.noise else Gaussian(mean, code.sigma)
 
 
 class DomainStream(nn.Module):
@@ -71,6 +78,15 @@ class DomainStream(nn.Module):
     def forward(self, h: Tensor) -> Gaussian:
         pooled = F.silu(self.norm(self.block(h))).mean(dim=(2, 3))
         return _gaussian(self.out(F.silu(self.hidden(pooled))))
+
+
+def quantised(x: Tensor, levels: int) -> Tensor:
+    """Squash numbers into (-1, 1) and round each to the nearest of ``levels`` equally spaced values
+    from -1 to 1 (finite scalar quantisation); the gradient passes as if nothing were rounded."""
+    squashed = torch.tanh(x)
+    steps = (levels - 1) / 2
+    rounded = ((squashed.detach() + 1.0) * steps).round() / steps - 1.0
+    return squashed + (rounded - squashed.detach())
 
 
 def _gaussian(parameters: Tensor) -> Gaussian:

@@ -10,11 +10,11 @@ is one forward and one backward:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import Enum
 
-NETWORKS = ("trunk", "content", "domain", "decoder", "q_c", "q_d")
-DISCRIMINATORS = frozenset({"q_c", "q_d"})
+NETWORKS = ("trunk", "content", "domain", "decoder", "q_c", "q_d", "critic")
+DISCRIMINATORS = frozenset({"q_c", "q_d", "critic"})
 
 
 class View(Enum):
@@ -26,7 +26,14 @@ class View(Enum):
 
 
 def routing_table(
-    *, discriminators: int, route: str, pixel: bool, priors: bool
+    *,
+    discriminators: int,
+    route: str,
+    pixel: bool,
+    priors: bool,
+    alignment: bool = False,
+    critic: bool = False,
+    cycles: Collection[str] = (),
 ) -> Mapping[str, frozenset[str]]:
     """Return term -> networks that learn from it, in the order the terms are added up.
 
@@ -36,6 +43,9 @@ def routing_table(
             "encoder" (they teach the trunk too).
         pixel: whether the optional pixel term is on.
         priors: whether the optional KL terms are on.
+        alignment: whether the optional energy distance is on.
+        critic: whether there is a critic of translations.
+        cycles: which codes of a translation are held to those put in: "cycle_c", "cycle_d".
     """
     everyone = frozenset({"trunk", "content", "domain", "decoder"})
     trunk = frozenset({"trunk"}) if route == "encoder" else frozenset[str]()
@@ -44,6 +54,14 @@ def routing_table(
         table["pixel"] = everyone
     table["discriminator_c"] = frozenset({"q_c"})
     table["confusion"] = frozenset({"content"}) | trunk
+    if alignment:
+        table["alignment"] = frozenset({"content"}) | trunk
+    if critic:
+        table["critic"] = frozenset({"critic"})
+        table["realism"] = everyone
+    for name in ("cycle_c", "cycle_d"):
+        if name in cycles:
+            table[name] = everyone
     if discriminators == 2:
         table["discriminator_d"] = frozenset({"q_d"})
         table["domain"] = frozenset({"domain"}) | trunk

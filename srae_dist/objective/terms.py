@@ -56,8 +56,11 @@ def pixel(x_hat: Tensor, x: Tensor) -> Tensor:
 
 
 def discriminator(logits: Tensor, domains: Tensor) -> Tensor:
-    """L_q^c, L_q^d and L_d: cross-entropy of N m logits with N domain labels."""
-    return F.cross_entropy(logits, domains)
+    """L_q^c, L_q^d and L_d: cross-entropy of N m logits with N domain labels.
+
+    Several answers to each code stand below each other, (h N) m.
+    """
+    return F.cross_entropy(logits, domains.repeat(len(logits) // len(domains)))
 
 
 def negative_entropy(logits: Tensor) -> Tensor:
@@ -75,3 +78,8 @@ def prior(code: Gaussian) -> Tensor:
     """KL(N(mean, sigma) || N(0, 1)), a mean over numbers of the code, in nats."""
     variance = code.sigma.square()
     return 0.5 * (code.mean.square() + variance - 1.0 - variance.log()).mean()
+
+
+def cycle(found: Tensor, wanted: Tensor) -> Tensor:
+    """Mean absolute difference of a code that was found again and the one that was put in."""
+    return F.l1_loss(found, wanted.detach())

@@ -103,6 +103,16 @@ class Model(Section):
     """Residual blocks per resolution."""
     discriminator_width: Width = 128
     """Channels of q_c and hidden units of q_d."""
+    dense_discriminators: Annotated[int, Field(ge=0, le=16)] = 0
+    """Perceptrons on whole content codes that look for the domain beside q_c's convolutions."""
+    content_levels: Annotated[int, Field(ge=0, le=256)] = 0
+    """mu_c takes one of so many values from -1 to 1 (2 or more); 0: any, unbounded (paper)."""
+    content_noise: NonNegative = 0.0
+    """Least sigma of z_c; 0 is the paper."""
+    critic_width: Annotated[int, Field(ge=8, multiple_of=8)] = 32
+    """Channels of the image critic's first layer, if there is a critic."""
+    decoder: Literal["concat", "modulate"] = "concat"
+    """z_d joins z_c as channels (paper); modulate: it scales and shifts features, too."""
 
     @model_validator(mode="after")
     def _widths(self) -> Model:
@@ -110,6 +120,8 @@ class Model(Section):
             raise ValueError(
                 f"model.max_width = {self.max_width} is below model.width = {self.width}"
             )
+        if self.content_levels == 1:
+            raise ValueError("model.content_levels is 0 (off), or at least 2")
         return self
 
     def fits(self, image_size: int) -> bool:
@@ -137,6 +149,24 @@ class Objective(Section):
     """Steps over which the confusion and domain weights grow from 0."""
     domain_weight: NonNegative = 0.1
     """Weight of L_d (two discriminators)."""
+    q_sees: Literal["samples", "means", "both"] = "samples"
+    """What q_c judges and learns from: samples of z_c (paper), mu_c, or both."""
+    q_penalty: NonNegative = 0.0
+    """Weight of the square of q_c's slope (R1), which keeps it from circling; 0 is the paper."""
+    alignment_weight: NonNegative = 0.0
+    """Weight of the energy distance between the domains' content codes; 0 is the paper."""
+    realism_weight: NonNegative = 0.0
+    """Weight of what an image critic says of translations; 0, as in the paper: there is none."""
+    content_cycle: NonNegative = 0.0
+    """Weight of the content cycle: a translation's mu_c should be its source's; 0 is the paper."""
+    domain_cycle: NonNegative = 0.0
+    """Weight of the domain cycle: a translation's mu_d should be its reference's; 0: the paper."""
+    decoded_share: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Share of the images that are decoded; q_c and the encoder see the others' codes, too."""
+    recolour: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    """How far the content stream's images are recoloured, at most; 0 is the paper."""
+    scramble: Annotated[int, Field(ge=1, le=16)] = 1
+    """Pieces a side that the domain stream's images are cut into and shuffled; 1 is the paper."""
     content_prior: NonNegative = 0.0
     """Weight of KL(z_c || N(0, 1)) per number; 0 is the paper."""
     domain_prior: NonNegative = 0.0
@@ -192,6 +222,8 @@ class Train(Section):
     """Steps of linear warm-up."""
     schedule: Literal["constant", "cosine"] = "cosine"
     """Learning rate after the warm-up."""
+    discriminator_schedule: Literal["same", "constant"] = "same"
+    """Rate of q_c, q_d and critic: as the auto-encoder's, or constant, to be ahead of it."""
     ema: Decay = 0.999
     """Decay of the weights' moving average; shortened to (1 + step) / (10 + step) early on."""
     log_every: Positive = 20

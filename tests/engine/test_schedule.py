@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -85,3 +86,17 @@ def test_the_domain_term_grows_alike() -> None:
     section = Objective(discriminators=2, domain_weight=0.5, confusion_warmup=10)
     weights = [term_weights(step, ["domain"], section)[0] for step in (0, 4, 9, 19)]
     assert weights == pytest.approx([0.05, 0.25, 0.5, 0.5])
+
+
+def test_discriminators_may_keep_their_rate() -> None:
+    from torch import nn
+
+    from srae_dist.engine.players import make_optimizer, set_rates
+
+    made = {name: [nn.Parameter(torch.zeros(1))] for name in ("autoencoder", "q_c", "critic")}
+    train = Train(steps=100, warmup=10, discriminator_schedule="constant")
+    optimizer = make_optimizer(made, train)
+    set_rates(optimizer, 99, train)
+    rates = {group["player"]: group["lr"] for group in optimizer.param_groups}
+    assert rates["q_c"] == rates["critic"] == train.discriminator_lr
+    assert rates["autoencoder"] < 0.01 * train.lr

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from srae_dist.model.build import build_autoencoder, build_discriminator
+from srae_dist.model.build import build_autoencoder, build_critic, build_discriminator
 from srae_dist.model.vgg import PerceptualNetwork
 from srae_dist.objective.augment import Augmentation
 from srae_dist.objective.objective import Objective
@@ -25,11 +27,14 @@ def tiny_objective(
     num_domains: int = 2,
     priors: bool = True,
     seed: int = 0,
+    model: Model = MODEL,
+    critic: bool = False,
+    **options: Any,  # of ``Objective``
 ) -> Objective:
     names = ("q_c", "q_d")[:discriminators]
-    q = {n: build_discriminator(MODEL, n, num_domains=num_domains, seed=seed) for n in names}
+    q = {n: build_discriminator(model, n, num_domains=num_domains, seed=seed) for n in names}
     return Objective(
-        build_autoencoder(MODEL, image_size=SIZE, seed=seed),
+        build_autoencoder(model, image_size=SIZE, seed=seed),
         q["q_c"],
         q.get("q_d"),
         PerceptualNetwork(["relu1_2"], weights="random"),
@@ -40,6 +45,9 @@ def tiny_objective(
         priors=priors,
         augment=Augmentation(flip=True, seed=seed),
         seed=seed,
+        num_domains=num_domains,
+        critic=build_critic(model, num_domains=num_domains, seed=seed) if critic else None,
+        **options,
     )
 
 

@@ -1,0 +1,90 @@
+"""Everything beyond the paper at once: it trains, resumes to the bit, and is of use afterwards."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import srae_dist
+from tests.engine.runs import log, tensors, train, write_recipe
+
+PLUS = {
+    "model__content_levels": 3,
+    "model__content_noise": 0.1,
+    "model__dense_discriminators": 1,
+    "model__decoder": "modulate",
+    "model__critic_width": 8,
+    "objective__route": "encoder",
+    "objective__confusion": "uniform",
+    "objective__confusion_weight": 1.0,
+    "objective__q_sees": "both",
+    "objective__q_penalty": 0.5,
+    "objective__alignment_weight": 1.0,
+    "objective__realism_weight": 0.1,
+    "objective__content_cycle": 0.5,
+    "objective__domain_cycle": 0.5,
+    "objective__decoded_share": 0.5,
+    "objective__recolour": 0.5,
+    "objective__scramble": 2,
+    "train__discriminator_schedule": "constant",
+    "train__save_every": 3,
+    "train__sample_every": 100,
+}
+
+
+@pytest.fixture(scope="module")
+def whole(face_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("plus")
+    train(write_recipe(folder, face_shards), folder / "whole", train__steps=6, **PLUS)
+    return folder / "whole"
+
+
+def test_every_term_is_logged_and_finite(whole: Path) -> None:
+    for line in log(whole):
+        for name in (
+            "alignment",
+            "critic",
+            "realism",
+            "cycle_c",
+            "cycle_d",
+            "critic_gap",
+            "grad_critic",
+        ):
+            assert np.isfinite(line[name]), (name, json.dumps(line))
+
+
+def test_resuming_is_exact_to_the_bit(whole: Path, face_shards: Path, tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path, face_shards)
+    train(recipe, tmp_path / "cut", train__steps=3, **PLUS)
+    train(recipe, tmp_path / "cut", train__steps=6, **PLUS)
+    first, second = tensors(whole, 6), tensors(tmp_path / "cut", 6)
+    assert first.keys() == second.keys()
+    assert [name for name, tensor in first.items() if not torch.equal(tensor, second[name])] == []
+
+
+def test_micro_batches_teach_critic_and_panel_the_same(
+    whole: Path, face_shards: Path, tmp_path: Path
+) -> None:
+    """Terms that look at one image at a time do not depend on how a batch is cut."""
+    alone = {k: v for k, v in PLUS.items() if "alignment" not in k and "share" not in k}
+    alone |= {"objective__realism_weight": 0.0, "objective__domain_cycle": 0.0}
+    alone |= {"objective__content_cycle": 0.0}
+    recipe = write_recipe(tmp_path, face_shards)
+    for name, size in (("one", 8), ("two", 4)):
+        train(recipe, tmp_path / name, train__steps=3, train__micro_batch=size, **alone)
+    first, second = (tensors(tmp_path / name, 3) for name in ("one", "two"))
+    for name, tensor in first.items():
+        if name.startswith("model") and tensor.is_floating_point():
+            torch.testing.assert_close(tensor, second[name], atol=2e-4, rtol=1e-3, msg=name)
+
+
+def test_the_trained_model_translates(whole: Path) -> None:
+    model = srae_dist.load(whole)
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    codes = model.encode(images)
+    assert set(codes.content.mean.unique().tolist()) <= {-1.0, 0.0, 1.0}
+    assert model.translate(images, to=model.domains[0]).shape == images.shape
