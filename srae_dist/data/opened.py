@@ -14,7 +14,8 @@ from srae_dist.data.reader import Reader, ShardBytes
 from srae_dist.data.store import LocalStore, Store, open_store
 
 if TYPE_CHECKING:
-    from srae_dist.data.blocks import BlockCache, RemoteShards
+    from srae_dist.data.block_cache import BlockCache
+    from srae_dist.data.blocks import RemoteShards
     from srae_dist.data.remote import RemoteStore
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -76,7 +77,8 @@ def open_split(
     if isinstance(store, LocalStore):
         index = load_tables(store, split, len(manifest.domains))[0]
         return OpenSplit(store, manifest, name, split, index, LocalShards(store.root, split))
-    from srae_dist.data.blocks import BlockCache, RemoteShards, default_cache_folder
+    from srae_dist.data.block_cache import BlockCache, default_cache_folder
+    from srae_dist.data.blocks import RemoteShards
     from srae_dist.data.remote import RemoteStore
 
     assert isinstance(store, RemoteStore)

@@ -24,8 +24,9 @@ from tiny_shards import Tiny, write_shards
 
 from srae_dist.core.errors import SampleError, UserError
 from srae_dist.core.types import Batch
-from srae_dist.data import blocks, digests, lookahead, manifest, prefetch, remote
-from srae_dist.data.blocks import BlockCache, RemoteShards, default_cache_folder
+from srae_dist.data import block_cache, blocks, digests, lookahead, manifest, prefetch, remote
+from srae_dist.data.block_cache import BlockCache, default_cache_folder
+from srae_dist.data.blocks import RemoteShards
 from srae_dist.data.loader import make_loader, make_order
 from srae_dist.data.opened import OpenSplit, open_split
 
@@ -34,9 +35,10 @@ SMALL = 4096  # bytes of a block in these tests
 
 @pytest.fixture
 def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Tiny, Server]]:
-    for module in (manifest, blocks, digests, lookahead):
+    for module in (manifest, block_cache, blocks, digests, lookahead):
         monkeypatch.setattr(module, "BLOCK", SMALL)
     monkeypatch.setattr(remote, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(blocks, "SPOILT_PAUSE", 0.001)
     tiny = write_shards(tmp_path / "shards", samples=(40, 60, 30))
     with http_server(tiny.root) as server:
         yield tiny, server
@@ -85,7 +87,7 @@ def test_a_remote_loader_gives_what_a_local_one_gives(served, tmp_path):
 
 def test_worker_processes_read_remote_shards_too(served, tmp_path, monkeypatch):
     tiny, server = served  # a worker is a new process, with blocks of the usual size
-    for module in (manifest, blocks, digests, lookahead):
+    for module in (manifest, block_cache, blocks, digests, lookahead):
         monkeypatch.setattr(module, "BLOCK", 1 << 20)
     write_shards(tiny.root, samples=(40, 60, 30))
     local = [batch.keys for batch in batches(open_split(tiny.root, "train"))]
@@ -227,6 +229,21 @@ def test_wrong_bytes_are_never_used(served, tmp_path):
     assert all((b.images.numpy() == tiny.images[list(map(int, b.keys))]).all() for b in found)
 
 
+def test_bytes_that_are_wrong_for_a_while_are_asked_for_again(served, tmp_path):
+    """As from a proxy that has caught half of a new file."""
+    tiny, server = served
+    local = [batch.keys for batch in batches(open_split(tiny.root, "train"))]
+    asked: dict[str, int] = {}
+
+    def spoilt(number, path):
+        asked[path] = asked.get(path, 0) + 1
+        return "flip" if path.endswith(".tar") and asked[path] < blocks.SPOILT else None
+
+    server.fault = spoilt
+    assert [b.keys for b in batches(opened(server, tmp_path / "cache"))] == local
+    assert max(asked.values()) >= blocks.SPOILT
+
+
 def test_a_missing_shard_and_a_flapping_server(served, tmp_path):
     tiny, server = served
     local = [batch.keys for batch in batches(open_split(tiny.root, "train"))]
@@ -269,7 +286,7 @@ def test_the_cache_is_bounded_and_what_is_used_stays(tmp_path):
 SHARE = """
 import sys, hashlib
 from pathlib import Path
-from srae_dist.data.blocks import BlockCache
+from srae_dist.data.block_cache import BlockCache
 cache, wrote = BlockCache(Path(sys.argv[1]), limit=10**9), 0
 print("ready", flush=True); sys.stdin.readline()
 for number in range(300):
@@ -298,7 +315,7 @@ def test_processes_share_a_cache_and_none_does_another_s_work(tmp_path):
 
 
 def test_an_abandoned_claim_is_taken_over(tmp_path, monkeypatch):
-    monkeypatch.setattr(blocks, "PATIENCE", 0.05)
+    monkeypatch.setattr(block_cache, "PATIENCE", 0.05)
     cache, digest = BlockCache(tmp_path, limit=10**6), hashlib.sha256(b"data").hexdigest()
     cache.path(digest).parent.mkdir(parents=True)
     cache.path(digest).with_name(f"{digest}.partial").touch()  # of a process that was killed
@@ -310,7 +327,7 @@ def test_an_abandoned_claim_is_taken_over(tmp_path, monkeypatch):
 KILLED = """
 import os, sys
 from pathlib import Path
-from srae_dist.data.blocks import BlockCache
+from srae_dist.data.block_cache import BlockCache
 with BlockCache(Path(sys.argv[1]), limit=10**6).claim(sys.argv[2]):
     os._exit(1)
 """
@@ -323,7 +340,7 @@ def test_the_claim_of_a_process_that_was_killed_is_taken_over_at_once(tmp_path):
     begun = time.monotonic()
     with BlockCache(tmp_path, limit=10**6).claim(digest) as file:
         file.write_bytes(b"data")
-    assert time.monotonic() - begun < blocks.PATIENCE / 10
+    assert time.monotonic() - begun < block_cache.PATIENCE / 10
 
 
 def test_a_cache_that_cannot_be_written_names_the_key(served, tmp_path):
@@ -368,8 +385,8 @@ def test_a_block_shortened_while_it_is_open_is_a_bad_sample(served, tmp_path):
 def test_the_folder_is_looked_at_once_in_a_while(tmp_path, monkeypatch):
     looks = []
     monkeypatch.setattr(BlockCache, "sweep", lambda self: looks.append(self))
-    cache = BlockCache(tmp_path, limit=100 * blocks._SWEEP)  # a look every 100 bytes
-    monkeypatch.setattr(blocks, "BLOCK", 1)
+    cache = BlockCache(tmp_path, limit=100 * block_cache._SWEEP)  # a look every 100 bytes
+    monkeypatch.setattr(block_cache, "BLOCK", 1)
     for number in range(30):
         data = bytes([number]) * 10
         with cache.claim(hashlib.sha256(data).hexdigest()) as file:

@@ -336,7 +336,8 @@ class Cached:
     """A block of a remote shard: what a server sends, or what somebody did to the cache."""
 
     def __init__(self, folder: Path) -> None:
-        from srae_dist.data.blocks import BlockCache, RemoteShards
+        from srae_dist.data.block_cache import BlockCache
+        from srae_dist.data.blocks import RemoteShards
         from srae_dist.data.digests import digests_of_file
         from srae_dist.data.manifest import Shard, Split
 
