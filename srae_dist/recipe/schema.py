@@ -162,7 +162,7 @@ class Objective(Section):
     domain_cycle: NonNegative = 0.0
     """Weight of the domain cycle: a translation's mu_d should be its reference's; 0: the paper."""
     decoded_share: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
-    """Share of the images that are decoded; q_c and the encoder see the others' codes, too."""
+    """Share of each micro-batch that is decoded; q_c and the encoder see the others' codes, too."""
     recolour: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     """How far the content stream's images are recoloured, at most; 0 is the paper."""
     scramble: Annotated[int, Field(ge=1, le=16)] = 1
