@@ -26,6 +26,7 @@ from srae_dist.data.manifest import BLOCK
 
 PATIENCE = 60.0  # seconds that another process is given to fetch what this one needs, too
 
+_MOMENT = 1.0  # seconds from making a claim to signing it; a longer one costs a second download
 _TOUCH = 30.0  # seconds; a use younger than that need not be noted again
 _SWEEP = 32  # blocks, or that part of the limit, written between two looks at the folder's size
 
@@ -205,7 +206,9 @@ def _owner() -> bytes:
 def _is_dead(partial: Path) -> bool:
     """Tell whether the process that claimed a block was killed; if in doubt, it was not."""
     with partial.open("rb") as file:
-        host, _, number = file.read(300).rpartition(b" ")
+        host, _, number = (owner := file.read(300)).rpartition(b" ")
+    if not owner:  # killed before it could say whose it is, unless that is this very moment
+        return time.time() - partial.stat().st_mtime > _MOMENT
     if host != socket.gethostname().encode() or not number.isdigit() or os.name != "posix":
         return False
     try:

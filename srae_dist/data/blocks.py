@@ -47,12 +47,13 @@ class RemoteShards:
     def _prepare(self) -> None:
         self._open: dict[int, int] = {}  # block -> descriptor
         self._failed: dict[int, tuple[float, str]] = {}
+        self._spoilt_until: dict[int, float] = {}  # shard -> by the clock
         self._proved = set[int]()  # blocks whose bytes this process has seen to be right
         # what the cache deletes takes room as long as it is open here
         self._most = min(_raise_file_limit() // 2, max(16, self.cache.limit // BLOCK // 4))
 
     def __getstate__(self) -> dict[str, Any]:
-        own = ("_open", "_failed", "_proved", "_most")
+        own = ("_open", "_failed", "_spoilt_until", "_proved", "_most")
         return {key: value for key, value in self.__dict__.items() if key not in own}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -145,12 +146,17 @@ class RemoteShards:
         shard = int(np.searchsorted(self._bases, block, side="right")) - 1
         offset = (block - self._bases[shard]) * self._block
         size = min(self._block, self._bytes[shard] - offset)
-        for attempt in range(SPOILT):  # by a proxy, or while the file is replaced: seconds, often
-            if attempt:
+        # once one was wrong for so long, the others of its shard are not waited for again and again
+        attempts = 2 if time.monotonic() < self._spoilt_until.get(shard, 0.0) else SPOILT
+        for attempt in range(
+            attempts
+        ):  # a proxy, or a file being replaced, may spoil it for a while
+            if attempt and attempts == SPOILT:
                 time.sleep(SPOILT_PAUSE * 2 ** (attempt - 1))
             data = self._store.read_range(self._names[shard], offset, size)
             if hashlib.sha256(data).hexdigest() == digest:
                 return data
+        self._spoilt_until[shard] = time.monotonic() + FORGET
         raise SampleError(f"bytes {offset:,} to {offset + size:,} are not what the index says")
 
     def _open_block(self, shard: int, block: int) -> int:

@@ -229,6 +229,20 @@ def test_wrong_bytes_are_never_used(served, tmp_path):
     assert all((b.images.numpy() == tiny.images[list(map(int, b.keys))]).all() for b in found)
 
 
+def test_a_shard_that_stays_wrong_is_waited_for_once(served, tmp_path, monkeypatch):
+    _, server = served
+    server.fault = lambda number, path: "flip" if path.endswith("000001.tar") else None
+    shards = opened(server, tmp_path / "cache").remote
+    pauses: list[float] = []
+    monkeypatch.setattr(blocks.time, "sleep", pauses.append)
+    first = shards._bases[1]
+    for block in range(first, shards._bases[2]):
+        with pytest.raises(SampleError, match="not what the index says"):
+            shards.fetch(block)
+    assert shards._bases[2] - first > 2
+    assert len(pauses) == blocks.SPOILT - 1
+
+
 def test_bytes_that_are_wrong_for_a_while_are_asked_for_again(served, tmp_path):
     """As from a proxy that has caught half of a new file."""
     tiny, server = served
@@ -341,6 +355,17 @@ def test_the_claim_of_a_process_that_was_killed_is_taken_over_at_once(tmp_path):
     with BlockCache(tmp_path, limit=10**6).claim(digest) as file:
         file.write_bytes(b"data")
     assert time.monotonic() - begun < block_cache.PATIENCE / 10
+
+
+def test_a_claim_whose_process_was_killed_before_it_signed_is_taken_over_soon(tmp_path):
+    digest = hashlib.sha256(b"data").hexdigest()
+    cache = BlockCache(tmp_path, limit=10**6)
+    cache.path(digest).parent.mkdir(parents=True)
+    cache.path(digest).with_name(f"{digest}.partial").touch()
+    begun = time.monotonic()
+    with cache.claim(digest) as file:
+        file.write_bytes(b"data")
+    assert 0.5 < time.monotonic() - begun < block_cache.PATIENCE / 10
 
 
 def test_a_cache_that_cannot_be_written_names_the_key(served, tmp_path):
