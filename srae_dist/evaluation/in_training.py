@@ -41,8 +41,7 @@ def _parse(line: bytes) -> dict[str, float]:
     """Return a line's numbers; step 0 of a torn one."""
     try:
         value = parse_json(line)
-        if type(value["step"]) is not int:
-            return {"step": 0}
-        return {k: v for k, v in value.items() if type(v) in (int, float) and math.isfinite(v)}
-    except (ValueError, KeyError, TypeError, OverflowError):
+        found = {k: v for k, v in value.items() if type(v) in (int, float) and math.isfinite(v)}
+        return found if "step" in found else {"step": 0}
+    except (ValueError, AttributeError, OverflowError):
         return {"step": 0}

@@ -12,6 +12,7 @@ def test_exit_codes_are_what_the_documents_promise() -> None:
         "DONE": 0,
         "SOME_FAILED": 1,
         "USER": 2,
+        "LOST": 3,
         "STOPPED": 75,
     }
     assert UserError("x").exit_code == 2

@@ -85,7 +85,7 @@ class Checkpoint:
     def feed(self, data: bytes) -> bool:
         from srae_dist.evaluate.find_run import find_shards
         from srae_dist.runtime import checkpoint
-        from srae_dist.train import find_checkpoint
+        from srae_dist.train.start import find_checkpoint
         from srae_dist.translation.translator import load
 
         which, content = data[0] % 3 if data else 0, data[1:]
