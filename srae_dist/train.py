@@ -226,18 +226,21 @@ def check_same_start(run_dir: Path, step: int, world: World) -> None:
 
 def record_start(plan: Plan) -> None:
     """Write the resolved recipe beside the run; what is not over has no ``exit.json``."""
-    from srae_dist.core import atomic
+    from srae_dist.core import atomic, disk
     from srae_dist.recipe.save import recipe_to_toml
     from srae_dist.runtime import exit_file
 
-    atomic.write_text(plan.run_dir / "recipe.toml", recipe_to_toml(plan.recipe))
-    (plan.run_dir / exit_file.NAME).unlink(missing_ok=True)
+    path = plan.run_dir / "recipe.toml"
+    with disk.told(path):
+        atomic.write_text(path, recipe_to_toml(plan.recipe))
+        (plan.run_dir / exit_file.NAME).unlink(missing_ok=True)
 
 
 def run_plan(plan: Plan, stop: StopRequest) -> Outcome:
     """Wire the engine together and run its loop."""
     import torch
 
+    from srae_dist.core import disk
     from srae_dist.data.loader import BadSampleError, make_loader
     from srae_dist.engine import loop, players, snapshot
     from srae_dist.engine.networks import compiles, loader_workers
@@ -291,6 +294,10 @@ def run_plan(plan: Plan, stop: StopRequest) -> Outcome:
         if world.is_main:
             hooks.log.cut(plan.start)
             hooks.bad_samples.log.cut(plan.start)
+            note_ranks(plan, hooks)
+            disk.check_room(
+                plan.run_dir, snapshot.full_size(stepper), what="a checkpoint of this run"
+            )
         try:
             outcome = loop.run(
                 stepper,
@@ -401,6 +408,15 @@ def introduce(plan: Plan) -> None:
         )
 
 
+def note_ranks(plan: Plan, hooks: RunHooks) -> None:
+    """Say in the log that from here on losses equal those of other ranks to rounding alone."""
+    from srae_dist.runtime.runlog import RESUMED
+
+    before, now = plan.state.get("ranks"), plan.world.size
+    if before not in (None, now):
+        hooks.log.write(plan.start, {RESUMED: True, "ranks": now, "ranks_before": before})
+
+
 def finish(plan: Plan, outcome: Outcome) -> int:
     """Say how the run ended, write ``exit.json``, return the exit code."""
     from srae_dist.engine.bad_samples import NAME as BAD_SAMPLES
@@ -442,10 +458,12 @@ def finish(plan: Plan, outcome: Outcome) -> int:
 
 
 def say_finished(plan: Plan) -> int:
-    """Say that nothing is left to do."""
-    from srae_dist.runtime import console, exit_file
+    """Say that nothing is left to do, and do what a kill at the very end has left undone."""
+    from srae_dist.runtime import checkpoint, console, exit_file
 
     if plan.world.is_main:
+        checkpoint.sweep(plan.run_dir / "checkpoints")
+        checkpoint.prune(plan.run_dir / "checkpoints", plan.recipe.run.keep_last)
         exit_file.write(plan.run_dir, ExitCode.DONE, "already finished", plan.start)
         console.info(
             f"{plan.run_dir} is finished: {plan.start:,} of {plan.recipe.train.steps:,} steps. "

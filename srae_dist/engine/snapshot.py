@@ -30,6 +30,13 @@ def tensors_of(stepper: Stepper, mean_codes: Tensor) -> dict[str, dict[str, Tens
     }
 
 
+def full_size(stepper: Stepper) -> int:
+    """Bytes of a checkpoint's tensors, also before the first step: Adam will keep two moments."""
+    ema = stepper.ema.module.state_dict().values()
+    moments = 2 * sum(p.nbytes for p in _named_parameters(stepper).values())
+    return moments + sum(t.nbytes for t in (*_weights(stepper.objective).values(), *ema))
+
+
 def restore(stepper: Stepper, folder: Path) -> None:
     """Put a checkpoint's tensors back into a stepper built from the same recipe.
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
 
+from srae_dist.core import disk
 from srae_dist.core.errors import ExitCode, SraeError
 from srae_dist.runtime import console
 
@@ -18,7 +20,8 @@ def run(app: typer.Typer, args: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and leave the process with the exit code the command promised.
 
     A command returns its exit code, None being 0. A ``SraeError`` is printed as ``error: ...`` and
-    gives its own code; wrong usage gives 2; Ctrl-C gives 75; anything else keeps its traceback.
+    gives its own code; wrong usage or a full disk gives 2; Ctrl-C gives 75; anything else keeps its
+    traceback.
     """
     sys.exit(_code(app, args))
 
@@ -26,7 +29,8 @@ def run(app: typer.Typer, args: Sequence[str] | None = None) -> NoReturn:
 def _code(app: typer.Typer, args: Sequence[str] | None) -> int:
     command = typer.main.get_command(app)
     try:
-        value = command.main(args=None if args is None else list(args), standalone_mode=False)
+        with disk.full_told(Path.cwd()):
+            value = command.main(args=None if args is None else list(args), standalone_mode=False)
     except SraeError as error:
         console.error(str(error))
         return int(error.exit_code)

@@ -36,7 +36,7 @@ def test_the_new_file_appears_only_at_the_end(tmp_path: Path) -> None:
     path = tmp_path / "made" / "on the way" / "x.png"
     with atomic.replacing(path) as temporary:
         assert temporary.suffix == ".png"  # image encoders choose by it
-        assert temporary.parent == path.parent
+        assert temporary.parent.parent == path.parent  # so that it can be renamed
         temporary.write_bytes(b"new")
         assert not path.exists()
     assert path.read_bytes() == b"new"
@@ -118,7 +118,7 @@ def test_a_folder_is_on_disk_before_it_has_its_name(
     monkeypatch.setattr(atomic, "sync_folder", note)
     atomic.publish_folder(temporary, final)
     before = [name for name, renamed in synced if not renamed]
-    assert before == [".partial/a", ".partial/deep/b", ".partial"]
+    assert before == [".partial/a", ".partial/deep", ".partial/deep/b", ".partial"]
     assert synced[-1] == (".", True)  # and the rename itself
 
 
