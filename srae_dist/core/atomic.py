@@ -48,60 +48,48 @@ def make_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path; on success sync it and rename it to ``path``.
+    """Yield an empty temporary file beside ``path``; on success sync it and rename it into place.
 
-    It lies in a hidden folder beside ``path``, where a library may leave what it likes, and keeps
-    the suffix, since image encoders choose by it. On an exception all is deleted and ``path`` stays
-    as it was. What a killed process left there is deleted by the next that writes the same path; one
-    that is still at work is waited for.
+    The temporary name keeps the suffix of ``path``, since image encoders choose by it. On an
+    exception it is deleted and ``path`` stays as it was. What a killed process left is taken over
+    by the next that writes the same path; one that is still at work is waited for.
     """
     make_folder(path.parent)
-    with _own_folder(path.with_name(_hidden(path.name))) as folder:
-        temporary = folder / f"new{path.suffix}"
+    temporary = path.with_name(_hidden(path))
+    descriptor = _claim(temporary)
+    try:
         yield temporary
-        settle_mode(temporary)
         sync_file(temporary)
         temporary.replace(path)
         sync_folder(path.parent)
-
-
-@contextlib.contextmanager
-def _own_folder(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder that no other process or thread uses; it is gone in the end."""
-    descriptor = _claim(folder)
-    try:
-        for left in folder.iterdir():
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
-        yield folder
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        if descriptor is not None:
-            os.close(descriptor)
-
-
-def _claim(folder: Path) -> int | None:
-    """Create a folder, or take over one that was left; its lock goes with the descriptor."""
-    while True:
-        folder.mkdir(exist_ok=True)
-        if fcntl is None:
-            return None
-        try:
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        except FileNotFoundError:  # its owner has just finished
-            continue
-        with contextlib.suppress(OSError):  # network file systems that know no locks
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(descriptor), folder.lstat()):
-                return descriptor
         os.close(descriptor)
 
 
-def _hidden(name: str) -> str:
-    """Return the name of the folder in which a file of that name is made."""
+def _claim(path: Path) -> int:
+    """Create an empty file, or take over one that was left; its lock goes with the descriptor."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+        if fcntl is None:
+            return descriptor
+        with contextlib.suppress(OSError):  # network file systems that know no locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), path.lstat()):
+                os.ftruncate(descriptor, 0)
+                return descriptor
+        os.close(descriptor)  # its owner has just finished: it has another name now
+
+
+def _hidden(path: Path) -> str:
+    """Return the name under which a file is made."""
+    name = path.name
     if len(os.fsencode(name)) > _LONGEST:
         name = hashlib.sha256(os.fsencode(name)).hexdigest()
-    return f".{name}.partial"
+    return f".{name}.partial{path.suffix}"
 
 
 def write_bytes(path: Path, data: bytes) -> None:

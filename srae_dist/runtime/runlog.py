@@ -10,7 +10,6 @@ from typing import Any
 
 from srae_dist.core import atomic, disk
 
-
 RESUMED = "resumed"  # true in a line on what comes after its step: each resume writes its own
 
 
