@@ -7,14 +7,13 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-try:
+if sys.platform != "win32":
     import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 CHUNK = 1 << 20
 _LONGEST = 200  # bytes of a file's name to which more can be added
@@ -73,7 +72,7 @@ def _claim(path: Path) -> int:
     """Create an empty file, or take over one that was left; its lock goes with the descriptor."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
-        if fcntl is None:
+        if sys.platform == "win32":
             return descriptor
         with contextlib.suppress(OSError):  # network file systems that know no locks
             fcntl.flock(descriptor, fcntl.LOCK_EX)
