@@ -2,8 +2,8 @@
 
 Each kill hits a command at a random moment of its work, and what it left is looked at. The same
 command is then killed again, or goes on to its end, which must be that of a run in peace: the same
-bytes, nothing twice, nothing torn, nothing left over, no finished work done again. Most commands are
-forks of this process, so that no time goes into imports; some are launched as users launch them.
+bytes, nothing twice, nothing torn, nothing left over, no finished work done again. Most commands
+are forks of this process, so no time goes into imports; some are launched as users launch them.
 """
 
 from __future__ import annotations
@@ -226,7 +226,7 @@ def torment(job: Job, phase: Phase, dice: random.Random) -> None:
         assert progress >= reached, f"{job.name}: from step {reached} back to {progress}"
         reached, kept = progress, kept | job.kept(job.out)
         if ended is not None or dice.random() < 0.4:
-            complete = job.out.is_dir() and job.essence(job.out) == wanted
+            complete = is_published(job.out, wanted)
             code = finish(job, phase) if ended is None else ended
             # a shard command that finds all its shards published refuses to replace them
             assert code == 0 or (code == 2 and complete and "shard" in job.name), (job.name, code)
@@ -287,9 +287,8 @@ class Fork:
         self.pid = os.fork()
         if not self.pid:
             os.setsid()
-            quiet = os.open(
-                os.environ.get("SAID", os.devnull), os.O_WRONLY | os.O_APPEND | os.O_CREAT
-            )
+            place = os.environ.get("SAID", os.devnull)  # a file, to see what they say
+            quiet = os.open(place, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
             os.dup2(quiet, 1)
             os.dup2(quiet, 2)
             os._exit(_run_here(command))
@@ -370,6 +369,11 @@ def kept_of_run(out: Path) -> set[int]:
     root = out / "checkpoints"
     folders = root.glob("step-*") if root.is_dir() else ()
     return {file.stat().st_ino for folder in folders for file in folder.iterdir()}
+
+
+def is_published(out: Path, wanted: Tree) -> bool:
+    manifest = out / "manifest.json"
+    return manifest.exists() and manifest.read_bytes() == wanted.get(manifest.name)
 
 
 def kept_of_shards(out: Path) -> set[int]:

@@ -1,5 +1,5 @@
-"""The trainer, which writes down the keys of its batches and dies by SIGKILL where it is told to:
-``python -m tests.crashes.dying_train RECIPE ...`` with DIES_AT=step and KEYS=file in its environment.
+"""The trainer, which writes down the keys of its batches and dies by SIGKILL where it is told:
+``python -m tests.crashes.dying_train RECIPE ...``, and DIES_AT=step and KEYS=file around it.
 """
 
 from __future__ import annotations
