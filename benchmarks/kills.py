@@ -50,6 +50,9 @@ PHASES = ("begins or ends", "in a step", "shows grids", "saves", "writes shards"
 PHASES += ("publishes", "encodes", "saves its index")
 
 
+TRAINING, SHARDING, TRANSLATING, INDEXING = PHASES[1:4], PHASES[4:7:2], PHASES[5:7], PHASES[7:]
+
+
 class Phase:
     """A byte that a forked child shares with this process: what it is doing."""
 
@@ -84,6 +87,7 @@ class Job:
     command: list[str]  # after "python -m"
     out: Path
     kills: int
+    targets: tuple[str, ...] = ()  # phases that are aimed at, besides any moment
     before: Path | None = None  # what lies in ``out`` at the beginning
     forked: bool = True
     essence: Callable[[Path], Tree] = look
@@ -173,17 +177,24 @@ def prepare(root: Path) -> list[Job]:
     index = ["srae_dist", "neighbours", *asked, "--run", str(root / "killed")]
     runs = {"essence": essence_of_run, "sound": step_of_run, "kept": kept_of_run}
     return [
-        Job("shard", shard(root / "s1", 1), root / "s1", 100, kept=kept_of_shards),
-        Job("train", train(root / "t1"), root / "t1", 160, **runs),
+        Job("shard", shard(root / "s1", 1), root / "s1", 100, SHARDING, kept=kept_of_shards),
+        Job("train", train(root / "t1"), root / "t1", 160, TRAINING, **runs),
         Job(
             "batch-translate to a folder",
             translate(root / "b1", "folder"),
             root / "b1",
             60,
+            TRANSLATING,
             kept=kept_of_translation,
         ),
-        Job("batch-translate to shards", translate(root / "b2", "shards"), root / "b2", 60),
-        Job("neighbours", index, root / "killed", 40, before=indexed),
+        Job(
+            "batch-translate to shards",
+            translate(root / "b2", "shards"),
+            root / "b2",
+            60,
+            TRANSLATING,
+        ),
+        Job("neighbours", index, root / "killed", 40, INDEXING, before=indexed),
         Job(
             "shard, 2 processes",
             shard(root / "s2", 2),
@@ -214,14 +225,18 @@ def prepare(root: Path) -> list[Job]:
 def torment(job: Job, phase: Phase, dice: random.Random) -> None:
     """Kill a command again and again; every few kills let it come to its end, and compare."""
     job.renew()
-    begun, first = time.monotonic(), appears(job)
-    assert finish(job, phase) == 0, job.name
-    whole, wanted = time.monotonic() - begun, job.essence(job.out)
-    earliest = 0.0 if job.forked else min(first, 0.7) * whole
+    for _ in range(2):  # the second one is as fast as all that follow
+        job.renew()
+        earliest, whole = times(job, phase)
+    wanted = job.essence(job.out)
     job.renew()
     kept, reached = set[int](), 0
     while sum(job.counts[p] for p in job.counts if p != "completed") < job.kills:
-        ended = kill(job, phase, dice.uniform(earliest, 1.05 * whole))
+        if job.targets and dice.random() < 0.7:
+            aim = Aim(phase, dice.choice(job.targets), dice.randint(1, 4), dice.uniform(0, 0.02))
+        else:
+            aim = Aim(phase, "", 1, dice.uniform(0.9 * earliest, 1.02 * whole))
+        ended = kill(job, phase, aim)
         progress = job.sound(job.out)
         assert progress >= reached, f"{job.name}: from step {reached} back to {progress}"
         reached, kept = progress, kept | job.kept(job.out)
@@ -241,19 +256,43 @@ def torment(job: Job, phase: Phase, dice: random.Random) -> None:
             kept, reached = set(), 0
 
 
-def appears(job: Job) -> float:
-    """Share of its time that a command of its own process needs before it works: about this."""
-    return 0.0 if job.forked else 0.6
-
-
-def kill(job: Job, phase: Phase, seconds: float) -> int | None:
-    """Start a command and kill its group after some time; return its exit code if it was over."""
+def times(job: Job, phase: Phase) -> tuple[float, float]:
+    """Run a command in peace; return the seconds until it works, and until it ends."""
+    begun, works = time.monotonic(), None
     process = start(job, phase)
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    while process.poll() is None:
+        if works is None and (str(phase) != PHASES[0] if job.forked else any(job.out.glob("*"))):
+            works = time.monotonic() - begun
+        time.sleep(0.0005)
+    assert process.returncode == 0, job.name
+    return works or 0.0, time.monotonic() - begun
+
+
+class Aim:
+    """When to kill: some time after the start, or after a phase has begun so many times."""
+
+    def __init__(self, phase: Phase, target: str, times: int, seconds: float) -> None:
+        self._phase, self._target, self._left = phase, target, times if target else 0
+        self._seconds, self._inside = seconds, False
+        self._since = time.monotonic()
+
+    def is_now(self) -> bool:
+        """Tell whether the time has come; to be asked all the time."""
+        if self._left:
+            inside = str(self._phase) == self._target
+            self._left -= inside and not self._inside
+            self._inside = inside
+            self._since = time.monotonic()
+        return not self._left and time.monotonic() - self._since > self._seconds
+
+
+def kill(job: Job, phase: Phase, aim: Aim) -> int | None:
+    """Start a command and kill its group some time; return its exit code if it was over."""
+    process = start(job, phase)
+    while not aim.is_now():
         if process.poll() is not None:
             return process.returncode
-        time.sleep(0.0005)
+        time.sleep(0.0002)
     what = str(phase) if job.forked else "works, by its launcher"
     tree = [process.pid] if job.forked else descendants(process.pid)
     for pid in tree:

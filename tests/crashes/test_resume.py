@@ -95,7 +95,7 @@ def dying(
     return lambda: left
 
 
-@settings(max_examples=12, derandomize=True, deadline=None)
+@settings(max_examples=8, derandomize=True, deadline=None)
 @given(
     kills=st.lists(
         st.tuples(st.sampled_from(PLACES), st.integers(1, 16), st.booleans()),
