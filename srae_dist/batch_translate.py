@@ -189,9 +189,12 @@ def claim(options: Options, job: dict[str, Any], stack: contextlib.ExitStack) ->
         UserError: OUT holds something else, or is in use.
     """
     from srae_dist.runtime.lock import locked
-    from srae_dist.translation.job import PARTIAL, State, begin, look
+    from srae_dist.translation.job import PARTIAL, State, begin, look, tidy
 
     state = look(options.out, job, force=options.force)
+    if state is State.FINISHED and (options.out / PARTIAL).exists():  # it was killed at its end
+        with contextlib.suppress(UserError), locked(options.out / PARTIAL):  # or is at its end now
+            tidy(options.out)
     if state is not State.FINISHED:
         stack.enter_context(locked(options.out / PARTIAL))
         state = look(options.out, job, force=options.force)  # nobody changes it from here on
@@ -350,13 +353,12 @@ def exit_code(options: Options, failed: int) -> int:
 @contextlib.contextmanager
 def writing(out: Path) -> Iterator[None]:
     """Tell a full disk, or a folder that may not be written to, in one sentence."""
+    from srae_dist.core import disk
+
     try:
         yield
     except OSError as error:
-        raise UserError(
-            f"{error.filename or out} cannot be written: {error.strerror or error}; mend that, "
-            "and run the same command again."
-        ) from None
+        raise UserError(disk.refusal(error, Path(error.filename or out))) from None
 
 
 def _no_bar() -> contextlib.AbstractContextManager[Callable[[int], None]]:

@@ -37,8 +37,7 @@ def export(
     translator = load(file, device="cpu")
     partial = out.with_name(f".{out.name}.partial")
     try:
-        if partial.exists():  # of an export that was killed
-            atomic.remove_folder(partial)
+        atomic.remove_folder(partial)  # of an export that was killed
         partial.mkdir(parents=True)
         differences = write(translator, partial, kinds=_kinds(format_))
         atomic.publish_folder(partial, out)

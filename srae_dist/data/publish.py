@@ -103,8 +103,6 @@ def complete(partial: Path, out: Path) -> bool:
     """Do what a decided change in ``partial`` asks for, if there is one; may be repeated."""
     if not (partial / MANIFEST).exists():
         return False
-    for path in out.glob(".manifest.*.partial.json"):  # of an attempt that was killed
-        path.unlink()
     final = load_manifest(partial)
     _retire(out, final)
     listed = _files(final)

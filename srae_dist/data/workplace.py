@@ -15,7 +15,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from srae_dist.core import atomic
+from srae_dist.core import atomic, disk
 from srae_dist.core.errors import UserError
 from srae_dist.core.json_file import read_json
 from srae_dist.data.manifest import MANIFEST
@@ -213,7 +213,8 @@ def explained(out: Path) -> Iterator[None]:
         UserError: it refused something.
     """
     try:
-        yield
+        with disk.full_told(out):
+            yield
     except OSError as error:
         raise UserError(
             f"{error.filename or out} cannot be used: {error.strerror or error}; mend that, "

@@ -111,6 +111,8 @@ class RunHooks:
         """Write a checkpoint, then delete the oldest ones."""
         if self.stepper.accelerator.is_main_process:
             root = self.run_dir / "checkpoints"
+            self.log.sync()
+            self.bad_samples.log.sync()
             checkpoint.save(
                 root,
                 step,

@@ -11,7 +11,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from srae_dist.core import atomic
+from srae_dist.core import atomic, disk
 from srae_dist.core.errors import UserError
 from srae_dist.data.manifest import Index
 from srae_dist.data.reader import take
@@ -71,7 +71,11 @@ def write_grids(
     folder: Path,
     stem: str,
 ) -> None:
-    """Write ``{stem}-reconstructions.png`` and ``{stem}-translations.png``."""
+    """Write ``{stem}-reconstructions.png`` and ``{stem}-translations.png``.
+
+    Raises:
+        UserError: the disk refuses it.
+    """
     device = next(autoencoder.parameters()).device
     table = table.to(device)
     reconstructed, translated = [], []
@@ -87,7 +91,8 @@ def write_grids(
         "translations": grids.translation_rows(domains, images, translated),
     }
     for name, rows in pictures.items():
-        with atomic.replacing(folder / f"{stem}-{name}.png") as temporary:
+        path = folder / f"{stem}-{name}.png"
+        with disk.told(path), atomic.replacing(path) as temporary:
             grids.grid(rows).save(temporary)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,13 @@ def tensors_of(stepper: Stepper, mean_codes: Tensor) -> dict[str, dict[str, Tens
         OPTIMIZER: _optimizer_state(stepper),
         checkpoint.EMA: {**ema, checkpoint.MEAN_CODES: mean_codes},
     }
+
+
+def full_size(stepper: Stepper) -> int:
+    """Bytes of a checkpoint's tensors, also before the first step: Adam will keep two moments."""
+    ema = stepper.ema.module.state_dict().values()
+    moments = 2 * _bytes_of(_named_parameters(stepper).values())
+    return moments + _bytes_of(_weights(stepper.objective).values()) + _bytes_of(ema)
 
 
 def restore(stepper: Stepper, folder: Path) -> None:
@@ -68,6 +75,10 @@ def load_exactly(into: Mapping[str, Tensor], tensors: Mapping[str, Tensor], path
             )
     for name, target in into.items():
         target.copy_(tensors[name])
+
+
+def _bytes_of(tensors: Iterable[Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 def _weights(objective: nn.Module) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from srae_dist.core import atomic
+from srae_dist.core import atomic, disk
 from srae_dist.core.errors import UserError
 from srae_dist.data.reader import take
 from srae_dist.evaluate.encoding import domain_numbers
@@ -108,8 +108,10 @@ def _build(
     domain: NDArray[np.int64],
 ) -> None:
     """Encode the split, save its index, and say how good it is."""
+    width = _width(translator)
     _check_writable(path)
-    sample = min(SAMPLE, _SAMPLE_NUMBERS // _width(translator))
+    disk.check_room(path, 2 * len(domain) * min(NUMBERS, width), what="the index")
+    sample = min(SAMPLE, _SAMPLE_NUMBERS // width)
     total = count_encodings(domain, domains=len(translator.domains), sample=sample)
     console.info(
         f"Building an index of {len(domain):,} images, split {opened.name} of {opened.store.name}."
@@ -126,7 +128,9 @@ def _build(
         )
     try:
         index_file.save(path, built, origin)
-    except OSError as error:
+    except Exception as error:
+        if disk.number_of(error) is None:
+            raise
         raise _unwritable(path, error) from None
     _report(path, built, encoder.failures)
 
@@ -207,8 +211,8 @@ def _check_writable(path: Path) -> None:
         raise _unwritable(path, error) from None
 
 
-def _unwritable(path: Path, error: OSError) -> UserError:
+def _unwritable(path: Path, error: Exception) -> UserError:
     return UserError(
-        f"The index {path} cannot be written: {error.strerror or error}; name another place with "
+        f"The index {path} cannot be written: {disk.reason(error, path)}; name another place with "
         "--index."
     )

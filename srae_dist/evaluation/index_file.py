@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,8 +55,6 @@ def save(path: Path, built: Built, origin: Origin) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    from safetensors.numpy import save_file
-
     index, space = built.index, built.index.space
     header = {
         "format": FORMAT,
@@ -66,15 +64,28 @@ def save(path: Path, built: Built, origin: Origin) -> None:
         "unreadable": len(built.unreadable),
         "quality": asdict(built.quality),
     }
-    tables = {
-        "codes": built.codes,
-        "rows": index.rows,
+    tables = {  # in the order of their alignment
         "means": space.means,
         "directions": space.directions,
+        "rows": index.rows,
+        "codes": built.codes,
     }
-    ready = {name: np.ascontiguousarray(table) for name, table in tables.items()}
-    with atomic.replacing(path) as temporary:
-        save_file(ready, temporary, metadata={HEADER_KEY: json.dumps(header, sort_keys=True)})
+    with atomic.replacing(path) as temporary, temporary.open("wb") as file:
+        _write(file, tables, {HEADER_KEY: json.dumps(header, sort_keys=True)})
+
+
+def _write(file: BinaryIO, tables: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file here: the library writes beside it, and leaves that if killed."""
+    described: dict[str, Any] = {"__metadata__": dict(metadata)}
+    begin = 0
+    for name, table in tables.items():
+        places = [begin, begin := begin + table.nbytes]
+        described[name] = {"dtype": _TYPES[name], "shape": table.shape, "data_offsets": places}
+    text = json.dumps(described).encode("utf-8")
+    text += b" " * (-len(text) % 8)
+    file.write(len(text).to_bytes(8, "little") + text)
+    for table in tables.values():
+        file.write(np.ascontiguousarray(table).data)
 
 
 def load(

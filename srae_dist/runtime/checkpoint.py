@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srae_dist.core import atomic
+from srae_dist.core import atomic, disk
 from srae_dist.core.errors import UserError
 from srae_dist.core.json_file import parse_json, read_json
 
@@ -50,31 +51,66 @@ def save(
 ) -> Path:
     """Write one checkpoint and return its folder; an existing one of the same step is kept.
 
+    What cannot be finished leaves nothing behind.
+
     Args:
         root: the ``checkpoints`` folder.
         step: optimizer steps done.
         tensors: file name -> name -> tensor.
         metadata: JSON value for the header of every tensor file.
         state: JSON value for ``state.json``.
-    """
-    from safetensors.torch import save_file
 
+    Raises:
+        UserError: there is no room for it, or the disk refuses it.
+    """
     final = root / folder_name(step)
     if final.exists() and is_whole(final):
         return final
     temporary = root / f".{final.name}.partial"
-    for stale in (*root.glob(".step-*"), final):  # left by a kill: never whole
-        atomic.remove_folder(stale)
-    temporary.mkdir(parents=True)
+    with disk.told(final):
+        sweep(root)
+        atomic.remove_folder(final)  # damaged
+        disk.check_room(root, size_of(tensors), what=f"the checkpoint of step {step:,}")
+        atomic.make_folder(root)
+        temporary.mkdir()
+        try:
+            _fill(temporary, step, tensors=tensors, metadata=metadata, state=state)
+            atomic.publish_folder(temporary, final)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+    return final
+
+
+def _fill(
+    folder: Path,
+    step: int,
+    *,
+    tensors: Mapping[str, Mapping[str, Tensor]],
+    metadata: Mapping[str, Any],
+    state: Mapping[str, Any],
+) -> None:
+    """Write all files of a checkpoint."""
+    from safetensors.torch import save_file
+
     header = {METADATA_KEY: json.dumps(metadata, sort_keys=True)}
     for name, group in tensors.items():
         ready = {key: value.detach().cpu().contiguous() for key, value in group.items()}
-        save_file(ready, temporary / name, metadata=header)
-    atomic.write_json(temporary / STATE, dict(state))
-    digests = {file.name: atomic.sha256_file(file) for file in sorted(temporary.iterdir())}
-    atomic.write_json(temporary / DIGESTS, {"version": VERSION, "step": step, "sha256": digests})
-    atomic.publish_folder(temporary, final)
-    return final
+        save_file(ready, folder / name, metadata=header)
+    atomic.write_json(folder / STATE, dict(state))
+    digests = {file.name: atomic.sha256_file(file) for file in sorted(folder.iterdir())}
+    atomic.write_json(folder / DIGESTS, {"version": VERSION, "step": step, "sha256": digests})
+
+
+def size_of(tensors: Mapping[str, Mapping[str, Tensor]]) -> int:
+    """Return the bytes of a checkpoint's tensors."""
+    return sum(value.nbytes for group in tensors.values() for value in group.values())
+
+
+def sweep(root: Path) -> None:
+    """Delete what a killed save or a killed deletion has left under ``root``: never whole."""
+    for stale in root.glob(".step-*"):
+        shutil.rmtree(stale)
 
 
 def is_whole(folder: Path) -> bool:

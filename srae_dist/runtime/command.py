@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
 
+from srae_dist.core import disk
 from srae_dist.core.errors import ExitCode, SraeError
 from srae_dist.runtime import console
 
@@ -34,7 +36,8 @@ def run(app: typer.Typer, args: Sequence[str] | None = None) -> NoReturn:
 def _code(app: typer.Typer, args: Sequence[str] | None) -> int:
     command = typer.main.get_command(app)
     try:
-        value = command.main(args=None if args is None else list(args), standalone_mode=False)
+        with disk.full_told(Path.cwd()):
+            value = command.main(args=None if args is None else list(args), standalone_mode=False)
     except SraeError as error:
         if str(error):
             console.error(str(error))

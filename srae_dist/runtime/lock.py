@@ -8,6 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from srae_dist.core import disk
 from srae_dist.core.errors import UserError
 
 
@@ -29,10 +30,7 @@ def locked(folder: Path) -> Iterator[None]:
             f"{folder} is in use by another process; wait for it, stop it, or use another folder."
         ) from None
     except OSError as error:
-        reason = error.strerror or error
-        raise UserError(
-            f"{folder} cannot be written: {reason}; mend that, or name another folder."
-        ) from None
+        raise UserError(disk.refusal(error, folder)) from None
     try:
         yield
     finally:

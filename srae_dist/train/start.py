@@ -106,9 +106,11 @@ def settle_threads(
 
 def record_start(plan: Plan) -> None:
     """Write the resolved recipe beside the run; what is not over has no ``exit.json``."""
-    from srae_dist.core import atomic
+    from srae_dist.core import atomic, disk
     from srae_dist.recipe.save import recipe_to_toml
     from srae_dist.runtime import exit_file
 
-    atomic.write_text(plan.run_dir / "recipe.toml", recipe_to_toml(plan.recipe))
-    (plan.run_dir / exit_file.NAME).unlink(missing_ok=True)
+    path = plan.run_dir / "recipe.toml"
+    with disk.told(path):
+        atomic.write_text(path, recipe_to_toml(plan.recipe))
+        (plan.run_dir / exit_file.NAME).unlink(missing_ok=True)

@@ -22,6 +22,7 @@ HELD_OUT = "test"  # the split whose images the grids show, where the shards hav
 def run_plan(plan: Plan, stop: StopRequest) -> Outcome:
     """Wire the engine together and run its loop."""
 
+    from srae_dist.core import disk
     from srae_dist.data.loader import BadSampleError, make_loader
     from srae_dist.engine import loop, players, snapshot
     from srae_dist.engine.networks import compiles, loader_workers
@@ -73,6 +74,10 @@ def run_plan(plan: Plan, stop: StopRequest) -> Outcome:
         if world.is_main:
             hooks.log.cut(plan.start)
             hooks.bad_samples.log.cut(plan.start)
+            note_ranks(plan, hooks)
+            disk.check_room(
+                plan.run_dir, snapshot.full_size(stepper), what="a checkpoint of this run"
+            )
         try:
             outcome = loop.run(
                 stepper,
@@ -145,3 +150,12 @@ def build_hooks(plan: Plan, stepper: Stepper, display: TrainDisplay) -> RunHooks
         ),
         skipped=int(plan.state.get("skipped", 0)),
     )
+
+
+def note_ranks(plan: Plan, hooks: RunHooks) -> None:
+    """Say in the log that from here on losses equal those of other ranks to rounding alone."""
+    from srae_dist.runtime.runlog import RESUMED
+
+    before, now = plan.state.get("ranks"), plan.world.size
+    if before not in (None, now):
+        hooks.log.write(plan.start, {RESUMED: True, "ranks": now, "ranks_before": before})

@@ -90,10 +90,12 @@ def finish(plan: Plan, outcome: Outcome) -> int:
 
 
 def say_finished(plan: Plan) -> int:
-    """Say that nothing is left to do."""
-    from srae_dist.runtime import console, exit_file
+    """Say that nothing is left to do, and do what a kill at the very end has left undone."""
+    from srae_dist.runtime import checkpoint, console, exit_file
 
     if plan.world.is_main:
+        checkpoint.sweep(plan.run_dir / "checkpoints")
+        checkpoint.prune(plan.run_dir / "checkpoints", plan.recipe.run.keep_last)
         exit_file.write(plan.run_dir, ExitCode.DONE, "already finished", plan.start)
         console.info(
             f"{plan.run_dir} is finished: {plan.start:,} of {plan.recipe.train.steps:,} steps. "

@@ -29,6 +29,7 @@ FORMAT = "srae_dist.translation"
 
 _JOB = "job.json"
 _LONGEST, _LONGEST_PART = 4000, 255  # characters of a path, bytes of a name in it
+_DOOMED = "doomed.json"  # summary of a translation that is being taken away
 _OURS = (PARTIAL, SUMMARY, PROVENANCE, FAILED)
 
 Line = dict[str, Any]
@@ -64,9 +65,10 @@ def look(out: Path, job: Mapping[str, Any], *, force: bool) -> State:
     """
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file; choose a folder for --out.")
-    finished = _read(out / SUMMARY)
+    doomed = _read(out / PARTIAL / _DOOMED)
+    finished = doomed or _read(out / SUMMARY)
     unfinished = _read(out / PARTIAL / _JOB) if any(_units(out).glob("*.json")) else None
-    if finished is not None and finished.get("job") == job:
+    if finished is not None and finished.get("job") == job and doomed is None:
         return State.OTHER if force else State.FINISHED
     if unfinished == job:
         return State.UNFINISHED
@@ -92,13 +94,15 @@ def look(out: Path, job: Mapping[str, Any], *, force: bool) -> State:
 
 def begin(out: Path, job: Mapping[str, Any], state: State) -> None:
     """Make ``out`` ready for the job; an earlier translation goes, other files stay."""
-    if state is State.OTHER:
-        _remove_result(out)
     if state is not State.UNFINISHED:
         for path in sorted((out / PARTIAL).iterdir()):
             if path.is_dir():
                 shutil.rmtree(path)
+    if state is State.OTHER:
+        _remove_result(out)
+    if state is not State.UNFINISHED:
         atomic.write_json(out / PARTIAL / _JOB, dict(job))
+        atomic.sync_folder(out)
 
 
 def read_summary(out: Path) -> Mapping[str, Any]:
@@ -200,23 +204,34 @@ def conclude(
 
 
 def _remove_result(out: Path) -> None:
-    """Take away what a finished translation put into ``out``, summary first."""
-    summary = _read(out / SUMMARY)
+    """Take away what a finished translation put into ``out``, summary first.
+
+    What is to go is written down before, so that it goes even if this is killed.
+    """
+    doom = out / PARTIAL / _DOOMED
+    summary = _read(doom) or _read(out / SUMMARY)
     if summary is None:
         return
     made = (summary.get("job") or {}).get("output")
     if (out / MANIFEST).exists() and isinstance(made, dict) and made.get("kind") == "shards":
         splits = load_manifest(out).splits.values()
-        doomed = [out / MANIFEST]
-        doomed += [out / shard.file for split in splits for shard in split.shards]
-        doomed += [out / split.index for split in splits]
+        doomed = [out / shard.file for split in splits for shard in split.shards]
+        doomed += [out / split.index for split in splits] + [out / MANIFEST]
     else:
         doomed = [out / name for name in _outputs(out / PROVENANCE)]
-    (out / SUMMARY).unlink()
+    atomic.write_json(doom, summary)
+    (out / SUMMARY).unlink(missing_ok=True)
     root = out.resolve()
-    for path in (*doomed, out / PROVENANCE, out / FAILED):
+    for path in (*doomed, out / FAILED, out / PROVENANCE):  # the lists of the others last
         if path.parent.resolve().is_relative_to(root) and not path.is_dir():
             path.unlink(missing_ok=True)
+    atomic.sync_folder(out)
+    doom.unlink()
+
+
+def tidy(out: Path) -> None:
+    """Take away what a finished translation's ``.partial`` still holds, having been killed."""
+    shutil.rmtree(out / PARTIAL, ignore_errors=True)
 
 
 def _differences(there: Mapping[str, Any], job: Mapping[str, Any]) -> list[str]:

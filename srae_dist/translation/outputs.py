@@ -66,23 +66,31 @@ class FolderOutput:
         """Encode and write one file."""
         data = _encode(work, self._form)
         path = self._files / self._names[work.item.place]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        atomic.make_folder(path.parent)
+        try:
+            with path.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:  # what there is of it takes room on a full disk
+            path.unlink(missing_ok=True)
+            raise
         return data
 
     def collect(self, unit: Unit, works: Iterable[Work]) -> Record:
         """Gather the lines of a unit, whose files are written."""
-        record = Record()
+        record, folders = Record(), set[Path]()
         for work in works:
             name = self._names[work.item.place]
+            path = self._files / name
             if work.failure:
-                (self._files / name).unlink(missing_ok=True)  # of an earlier attempt
+                path.unlink(missing_ok=True)  # of an earlier attempt
                 record.failed.append(_failure(work))
             else:
                 record.done.append(_line(work, printable(name), self._facts))
+                folders.add(path.parent)
+        for folder in sorted(folders):  # their names are on the disk before the record says so
+            atomic.sync_folder(folder)
         return record
 
     def publish(self, progress: Progress) -> None:
@@ -92,7 +100,7 @@ class FolderOutput:
             path, final = self._files / name, self._out / name
             if path.exists():
                 if final.parent not in folders:
-                    final.parent.mkdir(parents=True, exist_ok=True)
+                    atomic.make_folder(final.parent)
                     folders.add(final.parent)
                 path.replace(final)
         for folder in sorted(folders):
@@ -134,9 +142,8 @@ class ShardOutput:
         """Write the tar file of a unit."""
         record = Record(shard={"file": unit.shard, "keys": [], "offsets": [], "sizes": []})
         shard = record.shard or {}
-        self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / unit.shard
-        with path.open("wb") as file:
+        with atomic.replacing(path) as temporary, temporary.open("wb") as file:
             tar = Tar(file)
             for work in works:
                 if work.failure:
@@ -152,7 +159,6 @@ class ShardOutput:
                 shard["keys"].append(key)
                 record.done.append(line)
             tar.end()
-        atomic.sync_file(path)
         if not record.done:
             path.unlink()
         shard |= {

@@ -118,7 +118,7 @@ def test_a_folder_is_on_disk_before_it_has_its_name(
     monkeypatch.setattr(atomic, "sync_folder", note)
     atomic.publish_folder(temporary, final)
     before = [name for name, renamed in synced if not renamed]
-    assert before == [".partial/a", ".partial/deep/b", ".partial"]
+    assert before == [".partial/a", ".partial/deep", ".partial/deep/b", ".partial"]
     assert synced[-1] == (".", True)  # and the rename itself
 
 

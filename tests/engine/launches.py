@@ -18,12 +18,13 @@ def start(
     recipe: Path,
     run: Path,
     *launcher: str,
+    module: str = "srae_dist.train",  # which ends in its main
     environment: dict[str, str] | None = None,  # added to this process's own
     **values: object,
 ) -> subprocess.Popen[str]:
     """Start the trainer; keyword ``train__steps`` means the key ``train.steps``."""
     given = {key.replace("__", "."): value for key, value in values.items()}
-    command = [sys.executable, "-m", *launcher, "srae_dist.train", str(recipe)]
+    command = [sys.executable, "-m", *launcher, module, str(recipe)]
     command += command_line({"run.dir": run, **given})
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("ACCELERATE_")}
     return subprocess.Popen(
