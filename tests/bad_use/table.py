@@ -318,7 +318,7 @@ TRAINING = [
             m.changed(f"{CHECKPOINT}/state.json", "recipe", "model", "depth", value=3), m.vouch
         ),
     ),
-    Case("train", "a full disk", TRAIN, ("No space left",), m.full_disk),
+    Case("train", "a full disk", TRAIN, ("the disk is full",), m.full_disk),
     Case(
         "train",
         "a launch file of another precision",
@@ -415,7 +415,7 @@ SHARDING = [
         f"srae-dist shard {TWO} --out pictures/photo/new",
         ("pictures/photo",),
     ),
-    Case("shard", "a full disk", MAKE, ("new", "No space left"), m.full_disk),
+    Case("shard", "a full disk", MAKE, ("new", "the disk is full"), m.full_disk),
     Case("shard", "--out is in use", MAKE, ("new", "Another process"), m.in_use("new")),
     Case("shard", "a size of nothing", f"{MAKE} --size 0", ("--size", "8")),
     Case("shard", "a size that is huge", f"{MAKE} --size 100000", ("--size", "4096")),
@@ -610,7 +610,9 @@ TRANSLATING = [
         ("translated", "another process"),
         m.in_use("translated/.partial"),
     ),
-    Case("batch-translate", "a full disk", TRANSLATE, ("translated", "No space left"), m.full_disk),
+    Case(
+        "batch-translate", "a full disk", TRANSLATE, ("translated", "the disk is full"), m.full_disk
+    ),
     Case(
         "batch-translate",
         "no such reference",

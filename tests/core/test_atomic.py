@@ -163,3 +163,9 @@ def test_sha256(tmp_path: Path, size: int) -> None:
     data = bytes(i % 251 for i in range(256)) * (size // 256 + 1)
     (tmp_path / "x").write_bytes(data[:size])
     assert atomic.sha256_file(tmp_path / "x") == hashlib.sha256(data[:size]).hexdigest()
+
+
+def test_json_keeps_half_of_a_surrogate_pair(tmp_path: Path) -> None:
+    value = {"\ud800": "caf\u00e9 \U0001f600 \udcff"}  # as names that are not UTF-8 have it
+    atomic.write_json(tmp_path / "a.json", value)
+    assert json.loads((tmp_path / "a.json").read_bytes()) == value
