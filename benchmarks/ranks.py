@@ -1,13 +1,13 @@
 """Training speed of two CPU ranks with one thread each against one rank with one thread.
 
-    python benchmarks/ranks.py [--rounds 7] [--steps 4] [--batch 16] [--size 64]
+    python benchmarks/ranks.py [--rounds 7] [--steps 4] [--batch 16] [--accumulate 1]
 
 Every measurement is a run of its own under `accelerate launch`, with gloo between two ranks: the
-recipe's model, built-in faces made on the spot, the same micro-batch on every rank, so a global
-batch in proportion to the ranks (weak scaling). What is counted is the steps' own time as the
-run's log has it, after two steps that are not; starting, and the checkpoint at the end, are left
-out. Rounds alternate which goes first. The goal is 1.85 times. It needs two idle cores: whatever
-else runs takes one from the two ranks.
+recipe's model, built-in faces made on the spot, the same micro-batches on every rank, so a global
+batch in proportion to the ranks (weak scaling); gradients are averaged once a step. What is counted
+is the steps' own time as the run's log has it, after two steps that are not; starting, and the
+checkpoint at the end, are left out. Rounds alternate which goes first. The goal is 1.85 times. It
+needs two idle cores: whatever else runs takes one from the two ranks.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def main() -> None:
         folder = Path(name)
         shards = folder / "shards"
         case = Case("ranks", given.size, "jpg", 80, longer=1)
-        make_shards(case, shards, images=max(512, 8 * given.batch), folders=None)
+        make_shards(case, shards, images=max(512, 8 * given.batch * given.accumulate), folders=None)
         with console.progress(given.rounds * len(RANKS), "measurements") as advance:
             for number in range(given.rounds):
                 for ranks in RANKS if number % 2 == 0 else reversed(RANKS):
@@ -80,7 +80,8 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rounds", type=positive, default=7)
     parser.add_argument("--steps", type=positive, default=4, help="steps that are counted, a run")
-    parser.add_argument("--batch", type=positive, default=16, help="images a step and rank")
+    parser.add_argument("--batch", type=positive, default=16, help="images a micro-batch")
+    parser.add_argument("--accumulate", type=positive, default=1, help="micro-batches a step")
     parser.add_argument("--size", type=int, default=64, choices=(32, 64, 128, 256), help="pixels")
     parser.add_argument("--recipe", default="ffhq_getchu")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
@@ -112,7 +113,7 @@ def measure(run: Path, shards: Path, ranks: int, given: argparse.Namespace) -> t
     if done.returncode:
         raise UserError(f"A run with {ranks} ranks failed:\n{done.stdout}{done.stderr}")
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text("utf-8").splitlines()]
-    return speed(lines[WARM:], ranks * given.batch)
+    return speed(lines[WARM:], ranks * given.batch * given.accumulate)
 
 
 def speed(lines: list[dict[str, Any]], images: int) -> tuple[float, float]:
@@ -133,7 +134,7 @@ def overrides(run: Path, shards: Path, ranks: int, given: argparse.Namespace) ->
         "data.workers=0",
         "perceptual.weights=random",
         f"train.steps={WARM + given.steps}",
-        f"train.global_batch={ranks * given.batch}",
+        f"train.global_batch={ranks * given.batch * given.accumulate}",
         f"train.micro_batch={given.batch}",
         "train.log_every=1",
         "train.mean_code_images=1",
@@ -148,8 +149,9 @@ def tell(rates: dict[int, Rates], given: argparse.Namespace) -> None:
     rows = [rates[ranks].row(ranks) for ranks in RANKS]
     middle = statistics.median(ratios)
     remarks = (
-        f"Recipe {given.recipe}, {given.size} px, {given.batch} images a step and rank, "
-        f"{given.steps} steps a run after {WARM} that are not counted, {given.rounds} rounds.",
+        f"Recipe {given.recipe}, {given.size} px, {given.batch} images a micro-batch, "
+        f"{given.accumulate} a step and rank, {given.steps} steps a run after {WARM} that "
+        f"are not counted, {given.rounds} rounds.",
         f"Two ranks are {middle:.2f} times one (median of the rounds' own ratios; "
         f"{min(ratios):.2f} to {max(ratios):.2f}); the goal is {GOAL}.",
     )
@@ -162,7 +164,10 @@ def tell(rates: dict[int, Rates], given: argparse.Namespace) -> None:
         "goal": GOAL,
         "images_per_s": {str(ranks): rates[ranks].images for ranks in RANKS},
         "data_wait": {str(ranks): rates[ranks].waits for ranks in RANKS},
-        **{name: getattr(given, name) for name in ("recipe", "set", "size", "batch", "steps")},
+        **{
+            name: getattr(given, name)
+            for name in ("recipe", "set", "size", "batch", "accumulate", "steps")
+        },
     }
     path = record.write(
         given.record, "ranks", columns=columns, rows=rows, values=values, remarks=remarks

@@ -1,6 +1,7 @@
 """Train for half an hour while everything around the run misbehaves, and watch what it holds.
 
     python benchmarks/soak.py SHARDS [--minutes 30] [--seed 0] [--workers 2] [--record FILE]
+    python benchmarks/soak.py --tell FILE
 
 SHARDS is a folder that `srae-dist shard` wrote. A server on loopback serves it and flaps: for some
 seconds it answers, then it refuses (503), breaks off, alters bytes, or answers late. Reading and
@@ -25,12 +26,13 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import psutil
+from scipy.stats import theilslopes
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -182,21 +184,32 @@ def soak(
     return watch, counts
 
 
-def slope(seconds: Sequence[float], values: Sequence[float]) -> float:
-    """Growth per hour over the second half."""
+def slope(seconds: Sequence[float], values: Sequence[float]) -> str:
+    """Growth per hour over the second half: median of the slopes of all pairs of looks.
+
+    A look that falls between a helping process's death and its successor is far off; a median does
+    not mind. In brackets its 95 % interval.
+    """
     half = len(seconds) // 2
-    return float(np.polyfit(np.array(seconds[half:]) / 3600, np.array(values[half:]), 1)[0])
+    found = theilslopes(np.array(values[half:]), np.array(seconds[half:]) / 3600)
+    return f"{found.slope:+.1f} ({found.low_slope:+.1f} to {found.high_slope:+.1f})"
 
 
 def main() -> None:
     """Soak, compare, and tell."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("shards", type=Path)
+    parser.add_argument("shards", type=Path, nargs="?")
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--record", type=Path, help="JSON file for the curve")
+    parser.add_argument("--tell", type=Path, help="only print such a file")
     given = parser.parse_args()
+    if given.tell:
+        seen = json.loads(given.tell.read_bytes())
+        return tell(Watch(**{k: v for k, v in seen.items() if k != "counts"}), seen["counts"])
+    if given.shards is None:
+        parser.error("name a folder of shards")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         how = {"minutes": given.minutes, "seed": given.seed, "workers": given.workers}
@@ -216,9 +229,9 @@ def main() -> None:
         atomic.write_json(given.record, {"counts": dict(counts), **vars(watch)})
 
 
-def tell(watch: Watch, counts: Counter[str]) -> None:
+def tell(watch: Watch, counts: Mapping[str, int]) -> None:
     """Print the curve in ten parts, the growth, and what was done to the run."""
-    seen = {
+    seen: dict[str, Sequence[float]] = {
         "trainer, MiB": watch.main,
         "all, MiB": watch.resident,
         "files": watch.files,
@@ -232,7 +245,7 @@ def tell(watch: Watch, counts: Counter[str]) -> None:
         found = [f"{np.median(values):,.0f} ({values.max():,.0f})" for values in parts]
         rows.append([f"{first:.0f} to {last:.0f}", f"{watch.steps[part[-1]]:,}", *found])
     console.table(["minutes", "step", *seen], rows, title="medians (maxima)")
-    growth = [f"{name} {slope(watch.seconds, values):+.2f}" for name, values in seen.items()]
+    growth = [f"{name} {slope(watch.seconds, values)}" for name, values in seen.items()]
     console.info(f"growth over the second half, an hour: {'; '.join(growth)}")
     console.info(", ".join(f"{name} {count:,}" for name, count in sorted(counts.items())))
 
