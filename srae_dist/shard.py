@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import os
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -158,7 +157,6 @@ def shard(
 ) -> int:
     """Write images as shards of mixed domains; or index, or check, shards that are there."""
     _check_options(context)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the same as Ctrl-C: sweep up first
 
     from srae_dist.data import arguments, sources
     from srae_dist.data.plan import Form

@@ -13,6 +13,7 @@ import typer
 from srae_dist.core import disk
 from srae_dist.core.errors import ExitCode, SraeError
 from srae_dist.runtime import console
+from srae_dist.runtime.signals import ending_as_ctrl_c
 
 _INTERRUPTED = 130  # what typer makes of Ctrl-C
 _NAMES = (
@@ -27,8 +28,8 @@ def run(app: typer.Typer, args: Sequence[str] | None = None) -> NoReturn:
 
     A command returns its exit code, None being 0. A ``SraeError`` is printed as ``error: ...``, if
     it has a message, and gives its own code; wrong usage gives 2, and so does what the machine
-    refuses (a full disk, a file that may not be opened); Ctrl-C gives 75; anything else keeps its
-    traceback.
+    refuses (a full disk, a file that may not be opened); Ctrl-C gives 75, and so do SIGTERM and
+    SIGUSR1 unless the command handles them; anything else keeps its traceback.
     """
     sys.exit(_code(app, args))
 
@@ -36,7 +37,7 @@ def run(app: typer.Typer, args: Sequence[str] | None = None) -> NoReturn:
 def _code(app: typer.Typer, args: Sequence[str] | None) -> int:
     command = typer.main.get_command(app)
     try:
-        with disk.full_told(Path.cwd()):
+        with ending_as_ctrl_c(), disk.full_told(Path.cwd()):
             value = command.main(args=None if args is None else list(args), standalone_mode=False)
     except SraeError as error:
         if str(error):

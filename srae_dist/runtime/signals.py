@@ -7,12 +7,36 @@ stop it; a run whose shell has gone (``nohup``, a closed terminal) is its user's
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import threading
+from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Any
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGUSR1")  # those the platform has
+
+
+@contextlib.contextmanager
+def ending_as_ctrl_c() -> Iterator[None]:
+    """SIGTERM and SIGUSR1 raise KeyboardInterrupt in this context, where nobody handles them yet.
+
+    So a command without a ``StopRequest`` sweeps up and ends with the exit code for being stopped.
+    """
+    mine: list[int] = []
+    if threading.current_thread() is threading.main_thread():  # no other may set handlers
+        for name in _NAMES[1:]:
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+                signal.signal(number, signal.default_int_handler)
+                mine.append(number)
+    try:
+        yield
+    finally:
+        for number in mine:
+            if signal.getsignal(number) is signal.default_int_handler:
+                signal.signal(number, signal.SIG_DFL)
 
 
 def outlive_launcher_s_sigterm(*, launched: bool) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import pytest
 import typer
 
@@ -39,6 +42,45 @@ def test_errors(
         run(app_of(error), [])
     assert end.value.code == code
     assert capsys.readouterr().err == said
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_stops_a_command_that_does_not_handle_it(
+    number: signal.Signals, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app, swept, before = typer.Typer(add_completion=False), [], signal.getsignal(number)
+
+    @app.command()
+    def work() -> None:
+        try:
+            signal.raise_signal(number)
+        finally:
+            swept.append(number)
+
+    with pytest.raises(SystemExit) as end:
+        run(app, [])
+    assert (end.value.code, capsys.readouterr().err) == (75, "stopped.\n")
+    assert swept == [number]
+    assert signal.getsignal(number) is before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_a_handler_that_was_there_stays(capsys: pytest.CaptureFixture[str]) -> None:
+    heard: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+    app = typer.Typer(add_completion=False)
+
+    @app.command()
+    def work() -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    try:
+        with pytest.raises(SystemExit) as end:
+            run(app, [])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert (end.value.code, heard) == (0, [signal.SIGTERM])
 
 
 @pytest.mark.parametrize("code", [None, ExitCode.DONE, ExitCode.SOME_FAILED, ExitCode.STOPPED])
