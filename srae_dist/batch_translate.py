@@ -18,6 +18,7 @@ import typer
 
 from srae_dist import __version__
 from srae_dist.core.errors import ExitCode, SraeError, UserError
+from srae_dist.core.urls import without_secrets
 from srae_dist.translation.options import Format, Options, OutKind, Precision, check_places
 
 if TYPE_CHECKING:
@@ -41,9 +42,11 @@ def batch_translate(
         ),
     ],
     input: Annotated[
-        Path,
+        str,
         typer.Argument(
-            metavar="INPUT", help="A folder of images (all below it), or a shard folder."
+            metavar="INPUT",
+            help="A folder of images (all below it), a shard folder, or the URL of one "
+            "(https://, s3://, gs://, hf://).",
         ),
     ],
     to: Annotated[str, typer.Option(metavar="DOMAIN", help="Domain to translate to.")],
@@ -61,7 +64,7 @@ def batch_translate(
         Path | None, typer.Option(metavar="IMAGE", help="Image that lends all its domain code.")
     ] = None,
     references: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             metavar="DIR",
             help="Images or shards; each image gets the domain code of one drawn from them "
@@ -92,6 +95,14 @@ def batch_translate(
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda, cuda:1, mps (default: the rank's own).")
     ] = None,
+    cache_dir: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Where up to 8 GB of a URL's shards are kept (default: a folder of yours in the "
+            "system's temporary one).",
+        ),
+    ] = None,
     allow_bad: Annotated[
         int, typer.Option(metavar="N", min=0, help="Unreadable images that are no failure.")
     ] = 0,
@@ -119,6 +130,7 @@ def batch_translate(
         device=device,
         allow_bad=allow_bad,
         force=force,
+        cache_dir=cache_dir,
     )
     check_places(options)
 
@@ -271,17 +283,18 @@ def introduce(
     """Say what is about to be done."""
     from srae_dist.runtime import console
 
+    source, references = map(without_secrets, (options.source, options.references or ""))
     code: str = {
         "mean": f"mean code of {options.to}",
         "reference": f"of {options.reference}",
-        "references": f"of an image of {options.references} for each, seed {options.seed}",
+        "references": f"of an image of {references} for each, seed {options.seed}",
     }[job["code"]["kind"]]
     made, size = job["output"], job["output"]["size"]
     console.facts(
         f"srae_dist {__version__}: translate to {options.to}",
         {
             "checkpoint": f"{file}, step {job['checkpoint']['step']:,}",
-            "input": f"{len(inputs):,} images of the {inputs.kind} {options.source}"
+            "input": f"{len(inputs):,} images of the {inputs.kind} {source}"
             + (f", from {options.from_}" if options.from_ else ""),
             "output": f"{made['kind']} {options.out}; {made['format']}, {size} x {size}",
             "code": code + (", content codes drawn" if options.sample else ""),

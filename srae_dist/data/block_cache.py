@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 from srae_dist.core.errors import UserError
 from srae_dist.data.manifest import BLOCK
 
+ELSEWHERE = "data.cache_dir (translating: --cache-dir)"  # how a user moves it
 PATIENCE = 60.0  # seconds that another process is given to fetch what this one needs, too
 
 _MOMENT = 1.0  # seconds from making a claim to signing it; a longer one costs a second download
@@ -43,13 +44,13 @@ def default_cache_folder() -> Path:
         folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:  # a file or a dangling link there is one, too
         raise UserError(
-            f"{folder} cannot be made ({error.strerror}), so it is no cache; set data.cache_dir."
+            f"{folder} cannot be made ({error.strerror}), so it is no cache; set {ELSEWHERE}."
         ) from None
     if hasattr(os, "getuid"):
         status = folder.lstat()
         if folder.is_symlink() or status.st_uid != os.getuid() or status.st_mode & 0o022:
             raise UserError(
-                f"{folder} is not this user's alone, so it is no safe cache; set data.cache_dir."
+                f"{folder} is not this user's alone, so it is no safe cache; set {ELSEWHERE}."
             )
     return folder / "blocks"
 
@@ -194,7 +195,7 @@ class BlockCache:
             what = "is full" if full else f"cannot be used ({error.strerror or error})"
             raise UserError(
                 f"The cache of remote shards, {self.folder}, {what}; lower data.cache_gb, or put "
-                "it elsewhere with data.cache_dir."
+                f"it elsewhere with {ELSEWHERE}."
             ) from None
 
 

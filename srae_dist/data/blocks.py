@@ -64,6 +64,11 @@ class RemoteShards:
         """Return a shard's URL."""
         return self._store.where(self._names[shard])
 
+    def blocks(self, shard: int) -> range:
+        """Return the numbers of a shard's blocks."""
+        first = self._bases[shard]
+        return range(first, first - (-self._bytes[shard] // self._block))
+
     def read(self, shard: int, offset: int, size: int) -> bytes:
         """Return ``size`` bytes of a shard, fetched now if they were not before.
 

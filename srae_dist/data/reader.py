@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
@@ -175,62 +175,69 @@ def iterate(root: Path, split_name: str, *, rank: int = 0, world: int = 1) -> It
     index = load_index(root, split, len(manifest.domains))
     for number in range(rank, len(split.shards), world):
         rows = take(index, np.flatnonzero(index.shard == number))
-        yield from read_shard(root / split.shards[number].file, rows)
+        path = root / split.shards[number].file
+        yield from read_shard(_opening(path), str(path), rows)
 
 
-def read_shard(path: Path, rows: Index) -> Iterator[Sample]:
+def _opening(path: Path) -> Callable[[], BinaryIO]:
+    return lambda: path.open("rb")
+
+
+def read_shard(opened: Callable[[], BinaryIO], where: str, rows: Index) -> Iterator[Sample]:
     """Yield the samples of one shard, whose rows of the index are given, in their order.
+
+    ``opened`` opens it, ``where`` is its path or URL.
 
     Raises:
         UserError: the shard is missing or damaged, or is not what its index says.
     """
     row = 0
-    for members in _grouped(path):
+    for members in _grouped(opened, where):
         if row < len(rows) and members["__key__"] == rows.key(row):  # else it is not in the index
-            yield _sample(path, members, int(rows.domain[row]))
+            yield _sample(where, members, int(rows.domain[row]))
             row += 1
     if row < len(rows):
         raise UserError(
-            f"{path} has no sample {rows.key(row)} where its index has it; "
+            f"{where} has no sample {rows.key(row)} where its index has it; "
             "run `srae-dist shard` again to make sound shards."
         )
 
 
-def _grouped(path: Path) -> Iterator[dict[str, Any]]:
+def _grouped(opened: Callable[[], BinaryIO], where: str) -> Iterator[dict[str, Any]]:
     """Yield the members of each sample by suffix, as webdataset groups them, bytes untouched."""
     from webdataset.tariterators import group_by_keys
 
     try:
-        with path.open("rb") as file:
-            yield from group_by_keys(_members(path, file))
+        with opened() as file:
+            yield from group_by_keys(_members(where, file))
     except (OSError, ValueError, SampleError) as error:
         reason = str(error if isinstance(error, OSError) else error.args[0]).partition(" @ ")[0]
         raise UserError(
-            f"{path} cannot be read: {reason}; run `srae-dist shard` again to make sound shards."
+            f"{where} cannot be read: {reason}; run `srae-dist shard` again to make sound shards."
         ) from None
 
 
-def _members(path: Path, file: BinaryIO) -> Iterator[dict[str, Any]]:
+def _members(where: str, file: BinaryIO) -> Iterator[dict[str, Any]]:
     """Yield the wanted members (webdataset's own way unpacks, and follows any size it is told)."""
-    for member in walk(file, length=os.fstat(file.fileno()).st_size):
+    for member in walk(file, length=file.seek(0, os.SEEK_END)):
         if member.kind is Kind.FILE and _wanted(member.name):
             if member.size > LARGEST:
                 raise SampleError(f"{member.name} has {member.size:,} bytes, which cannot be")
             file.seek(member.offset)
-            yield {"fname": member.name, "data": file.read(member.size), "__url__": str(path)}
+            yield {"fname": member.name, "data": file.read(member.size), "__url__": where}
 
 
 def _wanted(name: str) -> bool:
     return name.rpartition("/")[2].partition(".")[2].lower() in (*images.SUFFIXES, "json")
 
 
-def _sample(path: Path, members: dict[str, Any], domain: int) -> Sample:
+def _sample(where: str, members: dict[str, Any], domain: int) -> Sample:
     key = members["__key__"]
     suffix = next((suffix for suffix in images.SUFFIXES if suffix in members), None)
     if suffix is None:
-        raise UserError(f"Sample {key} of {path} has no image; run `srae-dist shard` again.")
+        raise UserError(f"Sample {key} of {where} has no image; run `srae-dist shard` again.")
     try:
         info = json.loads(members.get("json", b"{}"))
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{key}.json of {path} is not JSON: {error}; mend it.") from None
+        raise UserError(f"{key}.json of {where} is not JSON: {error}; mend it.") from None
     return Sample(key, members[suffix], suffix, domain, info if isinstance(info, dict) else {})

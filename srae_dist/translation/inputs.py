@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 from bisect import bisect_right
@@ -15,10 +16,14 @@ from numpy.typing import NDArray
 
 from srae_dist.core.errors import SampleError, UserError, did_you_mean
 from srae_dist.core.json_file import read_json
+from srae_dist.core.urls import is_url
 from srae_dist.data.folders import describe, list_images, printable
-from srae_dist.data.manifest import MANIFEST, Index, Manifest, load_index, load_manifest
+from srae_dist.data.manifest import MANIFEST, Index, Manifest, load_manifest
+from srae_dist.data.opened import open_split
 from srae_dist.data.reader import LARGEST, read_shard, take
+from srae_dist.data.shard_files import ShardFiles, Unreachable, files_of
 from srae_dist.data.sources import read_file
+from srae_dist.data.store import LocalStore, Store, open_store
 from srae_dist.translation.naming import safe_key
 
 
@@ -72,6 +77,11 @@ class FolderImages:
             hint = f"; its shards need `srae-dist shard --index {root}` first" if tars else ""
             raise UserError(f"{root} holds no jpg, png or webp file{hint or '; name another'}.")
 
+    @property
+    def place(self) -> str:
+        """The folder's whole path."""
+        return str(self.root.resolve())
+
     def __len__(self) -> int:
         return len(self.paths)
 
@@ -91,37 +101,45 @@ class FolderImages:
 
 
 class ShardImages:
-    """The samples of one or all splits of a shard folder, by key."""
+    """The samples of one or all splits of a shard folder, here or behind a URL, by key."""
 
     kind: Literal["shards"] = "shards"
 
-    def __init__(self, root: Path, *, split: str | None = None, domain: str | None = None) -> None:
-        """Read manifest and index; ``domain`` picks its samples.
+    def __init__(
+        self,
+        root: Path | str,
+        *,
+        split: str | None = None,
+        domain: str | None = None,
+        cache_dir: Path | None = None,
+    ) -> None:
+        """Read manifest and index; ``domain`` picks its samples, ``cache_dir`` is for a URL's.
 
         Raises:
             UserError: no such split or domain, or no samples, or a damaged manifest or index.
         """
-        self.manifest: Manifest = load_manifest(root)
-        self.root = root
+        store = open_store(root)
+        self.manifest: Manifest = load_manifest(store)
+        self.place = str(store.root.resolve()) if isinstance(store, LocalStore) else store.name
         self.notes: list[str] = []
         self.splits = [split] if split else sorted(self.manifest.splits)
         domains = self.manifest.domains
         if domain is not None and domain not in domains:
             raise UserError(
-                f"{root} has no domain '{domain}'; it has {', '.join(domains)}."
+                f"{store.name} has no domain '{domain}'; it has {', '.join(domains)}."
                 f"{did_you_mean(domain, domains)}"
             )
         self.parts = [
             part
             for name in self.splits
-            for part in _parts(root, self.manifest, name, domain)
+            for part in _parts(store, self.manifest, name, domain, cache_dir)
             if len(part.wanted)
         ]
         self._starts: list[int] = np.cumsum(
             [0] + [len(part.wanted) for part in self.parts]
         ).tolist()
         if not self.parts:
-            raise UserError(f"{root} holds no sample of what was asked for.")
+            raise UserError(f"{store.name} holds no sample of what was asked for.")
         entries = [self.manifest.splits[name] for name in self.splits]
         self.digest = _digest([entry.index_sha256 for entry in entries])
 
@@ -132,7 +150,7 @@ class ShardImages:
         """Return a unit for each shard that has wanted samples."""
         bounds = itertools.pairwise(self._starts)
         return [
-            Unit(number, start, stop, part.split, part.path.name)
+            Unit(number, start, stop, part.split, part.file)
             for number, (part, (start, stop)) in enumerate(zip(self.parts, bounds, strict=True))
         ]
 
@@ -153,30 +171,37 @@ class ShardImages:
     def name(self, place: int) -> str:
         """Return shard and key."""
         part, row = self._find(place)
-        return f"{part.path.name}/{part.key(row)}"
+        return f"{part.file}/{part.key(row)}"
 
     def data(self, place: int) -> bytes:
-        """Return the image member's bytes, or raise a SampleError."""
+        """Return the image member's bytes, or raise a SampleError (or ``Unreachable``)."""
         part, row = self._find(place)
         offset, size = int(part.rows.offset[row]), int(part.rows.size[row])
         if not 0 < size <= LARGEST:
             raise SampleError(f"the index gives it {size} bytes")
         try:
-            with part.path.open("rb") as file:
+            with part.files.open(part.number) as file:
                 file.seek(offset)
                 return file.read(size)
         except OSError as error:
             raise SampleError(error.strerror or str(error)) from None
 
     def read(self, unit: Unit) -> Iterator[Item]:
-        """Yield the samples of a shard; if it breaks off, the rest of them as unreadable."""
+        """Yield the samples of a shard; if it breaks off, the rest of them as unreadable.
+
+        Raises:
+            Unreachable: it lies elsewhere, and cannot be had now.
+        """
         part = self.parts[unit.number]
+        opened = functools.partial(part.files.open, part.number, in_order=True)
         wanted, place, row = set(part.wanted.tolist()), unit.start, 0
         try:
-            for row, sample in enumerate(read_shard(part.path, part.rows)):
+            for row, sample in enumerate(read_shard(opened, part.where, part.rows)):
                 if row in wanted:
                     yield self._item(unit, place, _checked(sample.key, sample.image), sample.info)
                     place += 1
+        except Unreachable:
+            raise
         except UserError as error:
             reason = SampleError(str(error).partition(";")[0])
             for lost in range(place, unit.stop):
@@ -196,42 +221,57 @@ class ShardImages:
 Images = FolderImages | ShardImages
 
 
-def open_images(root: Path, *, split: str | None = None, domain: str | None = None) -> Images:
-    """Open a folder of images, or of shards if it has a manifest of ours; ``split`` says nothing of
-    images.
+def open_images(
+    root: Path | str,
+    *,
+    split: str | None = None,
+    domain: str | None = None,
+    cache_dir: Path | None = None,
+) -> Images:
+    """Open a folder of images, or of shards if it has a manifest of ours; behind a URL are shards.
+
+    ``split`` says nothing of images, ``cache_dir`` nothing of what lies here.
 
     Raises:
         UserError: there are no images, or not of this split or domain.
     """
-    if _is_shards(root):
-        return ShardImages(root, split=split, domain=domain)
-    return FolderImages(root, domain=domain)
+    if is_url(root) or _is_shards(Path(root)):
+        return ShardImages(root, split=split, domain=domain, cache_dir=cache_dir)
+    return FolderImages(Path(root), domain=domain)
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
     """One shard, the rows of its index, and which of them are wanted."""
 
-    path: Path
+    files: ShardFiles  # of its split
+    number: int  # among them
+    file: str
     split: str
     rows: Index
     wanted: NDArray[np.int64]
+
+    @property
+    def where(self) -> str:
+        return self.files.where(self.number)
 
     def key(self, row: int) -> str:
         return bytes(self.rows.keys[row]).decode("ascii", "backslashreplace")
 
 
-def _parts(root: Path, manifest: Manifest, name: str, domain: str | None) -> Iterator[_Part]:
-    split = manifest.split(name, root)
-    index = load_index(root, split, len(manifest.domains))
-    for number, shard in enumerate(split.shards):
+def _parts(
+    store: Store, manifest: Manifest, name: str, domain: str | None, cache_dir: Path | None
+) -> Iterator[_Part]:
+    opened = open_split(store, name, cache_dir=cache_dir)
+    index, files = opened.index, files_of(opened)
+    for number, shard in enumerate(opened.split.shards):
         rows = take(index, np.flatnonzero(index.shard == number))
         chosen = (
             np.ones(len(rows), np.bool_)
             if domain is None
             else rows.domain == manifest.domains.index(domain)
         )
-        yield _Part(root / shard.file, name, rows, np.flatnonzero(chosen))
+        yield _Part(files, number, shard.file, name, rows, np.flatnonzero(chosen))
 
 
 def _checked(key: str, image: bytes) -> bytes | SampleError:

@@ -7,6 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from srae_dist.core.errors import UserError
+from srae_dist.core.urls import is_url
 
 
 class OutKind(StrEnum):
@@ -36,12 +37,12 @@ class Precision(StrEnum):
 class Options:
     """The command line."""
 
-    source: Path  # INPUT
+    source: str  # INPUT: a folder, or the URL of shards
     to: str
     out: Path
     from_: str | None
     reference: Path | None
-    references: Path | None
+    references: str | None  # as INPUT
     split: str | None
     out_kind: str | None
     format: str
@@ -54,6 +55,7 @@ class Options:
     device: str | None
     allow_bad: int
     force: bool
+    cache_dir: Path | None = None  # for what comes from a URL
 
 
 def check_places(options: Options) -> None:
@@ -66,12 +68,13 @@ def check_places(options: Options) -> None:
         raise UserError("--reference and --references exclude each other; leave one out.")
     out = options.out.resolve()
     for name, place in (("INPUT", options.source), ("--references", options.references)):
-        if place is None:
+        if place is None or is_url(place):
             continue
-        if not place.is_dir():
-            what = "is a file, but must be a folder" if place.exists() else "does not exist"
+        path = Path(place)
+        if not path.is_dir():
+            what = "is a file, but must be a folder" if path.exists() else "does not exist"
             raise UserError(f"{name} {place} {what}; give a folder of images, or of shards.")
-        path = place.resolve()
+        path = path.resolve()
         if out.is_relative_to(path) or path.is_relative_to(out):
             raise UserError(
                 f"--out {options.out} and {name} {place} lie in one another; choose another --out."

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from srae_dist.core.machine import available_cores
+from srae_dist.data.shard_files import Unreachable
 from srae_dist.translation.inputs import Images, Item, Unit
 from srae_dist.translation.job import Progress
 from srae_dist.translation.outputs import Output
@@ -30,20 +31,30 @@ def run_units(
     stopped: Callable[[], bool],
     advance: Callable[[int], None],
 ) -> None:
-    """Translate units, and write down each that is complete, until ``stopped`` says so."""
+    """Translate units, and write down each that is complete, until ``stopped`` says so.
+
+    Raises:
+        Unreachable: an input cannot be had now; what was read before it is written down.
+    """
+    lost: list[Unreachable] = []
 
     def items() -> Iterator[Item]:
-        for unit in units:
-            for item in inputs.read(unit):
-                if stopped():
-                    return
-                yield item
+        try:
+            for unit in units:
+                for item in inputs.read(unit):
+                    if stopped():
+                        return
+                    yield item
+        except Unreachable as error:
+            lost.append(error)
 
     works = machine.run(items(), threads=threads)
     for unit, group in itertools.groupby(works, key=lambda work: work.item.unit):
         record = output.collect(unit, _counted(group, advance))
         if len(record) == len(unit):  # else it was cut short
             progress.save(unit, record)
+    if lost:
+        raise lost[0]
 
 
 def _counted(works: Iterable[Work], advance: Callable[[int], None]) -> Iterator[Work]:

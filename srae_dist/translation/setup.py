@@ -29,7 +29,9 @@ def open_inputs(options: Options, translator: Translator) -> tuple[Images, Image
     Raises:
         UserError: there are none, or a split or domain is unknown.
     """
-    inputs = open_images(options.source, split=options.split, domain=options.from_)
+    inputs = open_images(
+        options.source, split=options.split, domain=options.from_, cache_dir=options.cache_dir
+    )
     if isinstance(inputs, FolderImages):
         if options.from_ is not None and not inputs.has_domain_folder:
             translator.domain_index(options.from_)
@@ -42,7 +44,7 @@ def open_inputs(options: Options, translator: Translator) -> tuple[Images, Image
             check_split(options.split)
     if options.references is None:
         return inputs, None
-    return inputs, open_images(options.references, domain=options.to)
+    return inputs, open_images(options.references, domain=options.to, cache_dir=options.cache_dir)
 
 
 def find_device(name: str | None, *, default: torch.device) -> torch.device:
@@ -74,12 +76,11 @@ def describe_job(
     if options.reference is not None and options.reference.is_file():
         code = {"kind": "reference", "sha256": sha256_file(options.reference)}
     if references is not None:
-        path = str(references.root.resolve())
-        code = {"kind": "references", "path": path, "digest": references.digest}
+        code = {"kind": "references", "path": references.place, "digest": references.digest}
     return {
         "checkpoint": {"step": translator.step, "sha256": sha256_file(file)},
         "input": {
-            "path": str(inputs.root.resolve()),
+            "path": inputs.place,
             "kind": inputs.kind,
             "images": len(inputs),
             "digest": inputs.digest,

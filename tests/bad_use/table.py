@@ -575,6 +575,18 @@ TRANSLATING = [
     ),
     Case(
         "batch-translate",
+        "a URL of another kind",
+        "srae-dist batch-translate runs/tiny ftp://host/shards --to anime --out new",
+        ("ftp://host/shards", "https://"),
+    ),
+    Case(
+        "batch-translate",
+        "a server that is not there",
+        "srae-dist batch-translate runs/tiny http://127.0.0.1:9/shards --to anime --out new",
+        ("http://127.0.0.1:9/shards", "cannot be read"),
+    ),
+    Case(
+        "batch-translate",
         "a split of a folder",
         f"{TRANSLATE} --split test",
         ("--split", "pictures"),

@@ -168,7 +168,7 @@ class Tar(_Folder):
         self.path.write_bytes(data)
         shards = LocalShards(self.root, self._split)
         calls: list[Callable[[], Any]] = [
-            lambda: list(reader.read_shard(self.path, self._rows)),
+            lambda: list(reader.read_shard(lambda: self.path.open("rb"), "x.tar", self._rows)),
             lambda: reader.Reader(shards, image_size=SIDE).read(self._rows),
             lambda: list(walk(io.BytesIO(data), length=len(data))),
             lambda: self._check_shard(self._jobs[0]),
