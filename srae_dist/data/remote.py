@@ -110,7 +110,9 @@ class RemoteStore:
         try:
             data = self._collect(file, 0, limit + 1, most=limit + 1)
         except SampleError as error:
-            raise UserError(f"{self.where(file)} cannot be read: {error}.") from None
+            raise UserError(
+                f"{self.where(file)} cannot be read: {error}; check the URL and the network."
+            ) from None
         if len(data) > limit:
             raise UserError(f"{self.where(file)} is larger than {limit:,} bytes.")
         return data

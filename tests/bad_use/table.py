@@ -583,7 +583,7 @@ TRANSLATING = [
         "batch-translate",
         "a server that is not there",
         "srae-dist batch-translate runs/tiny http://127.0.0.1:9/shards --to anime --out new",
-        ("http://127.0.0.1:9/shards", "cannot be read"),
+        ("http://127.0.0.1:9/shards", "check the URL"),
     ),
     Case(
         "batch-translate",
