@@ -15,7 +15,7 @@ help:
 
 $(VENV)/ready: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "srae_dist needs Python 3.11 or newer with its venv module; install one, or: make $(MAKECMDGOALS) PYTHON=/path/to/python" >&2; exit 2; }
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv --upgrade-deps $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
@@ -41,11 +41,11 @@ lint: $(VENV)/ready-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# --strict: a package that could not be asked about is a failure, never "no known vulnerabilities"
+# --strict: a package that could not be asked about is a failure, never "no known vulnerabilities"; --all: pip and setuptools too
 audit: $(VENV)/ready-dev
 	$(PYTHON) -m venv $(VENV)/audit
 	$(VENV)/audit/bin/pip install --quiet --disable-pip-version-check pip-audit uv
-	$(BIN)/python -m pip freeze --exclude-editable > $(VENV)/installed.txt
+	$(BIN)/python -m pip freeze --all --exclude-editable > $(VENV)/installed.txt
 	$(VENV)/audit/bin/uv pip compile --quiet --resolution lowest-direct --all-extras pyproject.toml > $(VENV)/lowest.txt
 	$(VENV)/audit/bin/pip-audit --strict --no-deps --disable-pip -r $(VENV)/installed.txt
 	$(VENV)/audit/bin/pip-audit --strict --no-deps --disable-pip -r $(VENV)/lowest.txt
