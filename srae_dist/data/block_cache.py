@@ -133,7 +133,7 @@ class BlockCache:
             self.sweep()
 
     def abandon(self) -> None:
-        """Give up what is under way, so that nobody waits for it: this process ends."""
+        """Give up what is under way, so that nobody waits for it: who fetches it ends."""
         for file in list(self._under_way):
             with contextlib.suppress(OSError):
                 file.unlink(missing_ok=True)

@@ -129,6 +129,7 @@ class FetchProcess:
         self._listening.close()
         if self._here is not None:
             self._here.close()
+            self._shards.cache.abandon()  # threads that wait for the network may do so for long
 
     def _note(self, news: tuple[int, int, str] | None) -> None:
         if news is None:  # it runs

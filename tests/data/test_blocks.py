@@ -217,6 +217,18 @@ def test_a_closed_loader_leaves_no_process_and_no_claim(served, tmp_path):
     wait(lambda: not list((tmp_path / "cache").rglob("*.partial")))
 
 
+def test_closed_before_its_process_runs_leaves_no_claim_either(served, tmp_path):
+    _, server = served
+    ahead = prefetch.FetchProcess(remote_shards(opened(server, tmp_path / "cache")))
+    server.delay = 20
+    ahead.want([0, 1])
+    claims = (tmp_path / "cache").rglob
+    wait(lambda: len(list(claims("*.partial"))) == 2)
+    ahead.close()
+    assert not list(claims("*.partial"))
+    wait(lambda: not ahead.process.is_alive())
+
+
 def test_wrong_bytes_are_never_used(served, tmp_path):
     tiny, server = served
     server.fault = lambda number, path: "flip" if path.endswith("000001.tar") else None

@@ -83,5 +83,5 @@ def test_closing_drops_what_is_still_wanted() -> None:
     wait(lambda: len(shards.fetched) == 2)
     prefetcher.close()
     go.set()
-    wait(lambda: not threads())
+    wait(lambda: not any(thread.is_alive() for thread in prefetcher._threads))
     assert sorted(shards.fetched) == [0, 1]
