@@ -7,6 +7,7 @@ from srae_dist.model.build import build_critic, build_discriminator
 from srae_dist.model.vgg import PerceptualNetwork
 from srae_dist.objective.augment import Augmentation
 from srae_dist.objective.glimpses import Glimpses
+from srae_dist.objective.moments import RunningMoments
 from srae_dist.objective.objective import Objective
 from srae_dist.recipe import schema
 
@@ -46,6 +47,13 @@ def build_objective(
         q_penalty=objective.q_penalty,
         num_domains=num_domains,
         alignment=objective.alignment_weight > 0,
+        moments=RunningMoments(
+            numbers=model.content_channels * model.code_size**2,
+            num_domains=num_domains,
+            rate=objective.moments_rate,
+        )
+        if objective.moments_weight > 0
+        else None,
         critic=build_critic(model, num_domains=num_domains, seed=seed)
         if objective.realism_weight > 0
         else None,
@@ -57,6 +65,7 @@ def build_objective(
             )
             if weight > 0
         ),
+        domain_code=objective.domain_code,
         share=objective.decoded_share,
         glimpses=Glimpses(objective.recolour, objective.scramble, seed=seed),
     )

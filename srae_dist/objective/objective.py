@@ -24,7 +24,8 @@ from srae_dist.objective import terms
 from srae_dist.objective.alignment import code_distance
 from srae_dist.objective.augment import Augmentation
 from srae_dist.objective.glimpses import Glimpses
-from srae_dist.objective.partners import partners
+from srae_dist.objective.moments import RunningMoments
+from srae_dist.objective.partners import fellows, mean_of_others, partners
 from srae_dist.objective.routing import DISCRIMINATORS, View, routing_table, view_for
 
 CRITIC_STEP = 0.1  # of the noise that the critic's slope is measured with
@@ -86,8 +87,10 @@ class Objective(nn.Module):
         num_domains: int = 2,  # m
         alignment: bool = False,  # the energy distance is on
         glimpses: Glimpses | None = None,  # what the streams see; None: the image
+        moments: RunningMoments | None = None,
         critic: nn.Module | None = None,  # of images; None: translations are not judged
         cycles: frozenset[str] = frozenset(),  # code cycles: "cycle_c", "cycle_d"
+        domain_code: str = "own",  # z_d that images are reconstructed with: "own", "mean", "other"
         share: float = 1.0,  # of the images are decoded, above 0; codes are learnt from all
     ) -> None:
         super().__init__()
@@ -97,12 +100,15 @@ class Objective(nn.Module):
         if critic is not None:
             self.critic = critic
         self.perceptual = perceptual
+        if moments is not None:
+            self.moments = moments
         self.table = routing_table(
             discriminators=1 if q_d is None else 2,
             route=route,
             pixel=pixel,
             priors=priors,
             alignment=alignment,
+            moments=moments is not None,
             critic=critic is not None,
             cycles=cycles,
         )
@@ -122,6 +128,8 @@ class Objective(nn.Module):
         self.slope_key = randomness.seed_of(seed, "slope")
         self.share = share
         self.share_key = randomness.seed_of(seed, "decoded")
+        self.domain_code = domain_code
+        self.fellow_key = randomness.seed_of(seed, "fellows")
         self.partner_key = randomness.seed_of(seed, "partners")
         self.critic_key = randomness.seed_of(seed, "critic")
 
@@ -137,7 +145,7 @@ class Objective(nn.Module):
             weights: float32, a weight per term of ``term_names``.
         """
         x = self.prepare(images, slots)
-        views, codes, x_hat = self.views(x, slots)
+        views, codes, x_hat = self.views(x, domains, slots)
         scene = self.scene(x, x_hat, codes, domains, slots, views)
         losses = {
             name: self.term(name, scene, views[view_for(learners)])
@@ -163,7 +171,9 @@ class Objective(nn.Module):
         x = self.augment(normalise(images), slots)
         return x.contiguous(memory_format=torch.channels_last)
 
-    def views(self, x: Tensor, slots: Tensor) -> tuple[dict[View, Sampled], Codes, Tensor]:
+    def views(
+        self, x: Tensor, domains: Tensor, slots: Tensor
+    ) -> tuple[dict[View, Sampled], Codes, Tensor]:
         """Encode and decode once; return each needed view of the codes, the code distributions
         and the reconstruction. All views share the same noise."""
         h_c, h_d = self.features(x, slots)
@@ -178,7 +188,20 @@ class Objective(nn.Module):
             detached = self.stream_codes(h_c.detach(), h_d.detach(), codes)
             views[View.STREAM] = self.sample(detached, noise)
         chosen = self.decoded(slots)
-        return views, codes, self.autoencoder.decode(full.content[chosen], full.domain[chosen])
+        lent = self.lent(full.domain, domains, slots)
+        return views, codes, self.autoencoder.decode(full.content[chosen], lent[chosen])
+
+    def lent(self, z_d: Tensor, domains: Tensor, slots: Tensor) -> Tensor:
+        """The domain codes N j a b that images are decoded with when they are reconstructed."""
+        match self.domain_code:
+            case "mean":
+                return mean_of_others(z_d, domains, num_domains=self.num_domains)
+            case "other":
+                return z_d[fellows(domains, slots, self.fellow_key)]
+            case "halfmean":
+                own = randomness.coin(slots, self.fellow_key)[:, None, None, None]
+                return torch.where(own, z_d, mean_of_others(z_d, domains, num_domains=self.num_domains))
+        return z_d
 
     def scene(
         self,
@@ -307,6 +330,8 @@ class Objective(nn.Module):
                     code_distance(part, domains, num_domains=self.num_domains) for part in parts
                 ]
                 return torch.stack(gaps).mean()
+            case "moments":
+                return self.moments(z.mean, domains)
             case "realism":
                 assert translated is not None
                 return -_of(_frozen(self.critic, translated.image), translated.domains).mean()

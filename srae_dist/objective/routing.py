@@ -32,6 +32,7 @@ def routing_table(
     pixel: bool,
     priors: bool,
     alignment: bool = False,
+    moments: bool = False,
     critic: bool = False,
     cycles: Collection[str] = (),
 ) -> Mapping[str, frozenset[str]]:
@@ -44,6 +45,7 @@ def routing_table(
         pixel: whether the optional pixel term is on.
         priors: whether the optional KL terms are on.
         alignment: whether the optional energy distance is on.
+        moments: whether the optional distance of running moments is on.
         critic: whether there is a critic of translations.
         cycles: which codes of a translation are held to those put in: "cycle_c", "cycle_d".
     """
@@ -56,6 +58,8 @@ def routing_table(
     table["confusion"] = frozenset({"content"}) | trunk
     if alignment:
         table["alignment"] = frozenset({"content"}) | trunk
+    if moments:
+        table["moments"] = frozenset({"content"}) | trunk
     if critic:
         table["critic"] = frozenset({"critic"})
         table["realism"] = everyone

@@ -155,12 +155,18 @@ class Objective(Section):
     """Weight of the square of q_c's slope (R1), which keeps it from circling; 0 is the paper."""
     alignment_weight: NonNegative = 0.0
     """Weight of the energy distance between the domains' content codes; 0 is the paper."""
+    moments_weight: NonNegative = 0.0
+    """Weight of the distance between the domains' running moments of mu_c; 0 is the paper."""
+    moments_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 0.02
+    """What a batch weighs in the running moments."""
     realism_weight: NonNegative = 0.0
     """Weight of what an image critic says of translations; 0, as in the paper: there is none."""
     content_cycle: NonNegative = 0.0
     """Weight of the content cycle: a translation's mu_c should be its source's; 0 is the paper."""
     domain_cycle: NonNegative = 0.0
     """Weight of the domain cycle: a translation's mu_d should be its reference's; 0: the paper."""
+    domain_code: Literal["own", "mean", "other", "halfmean"] = "own"
+    """z_d an image is reconstructed with: own (paper), mean of its domain's others, or another's."""
     decoded_share: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     """Share of each micro-batch that is decoded; q_c and the encoder see the others' codes, too."""
     recolour: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
