@@ -7,6 +7,7 @@ from srae_dist.model.build import build_critic, build_discriminator
 from srae_dist.model.vgg import PerceptualNetwork
 from srae_dist.objective.augment import Augmentation
 from srae_dist.objective.glimpses import Glimpses
+from srae_dist.objective.memory import Memory
 from srae_dist.objective.moments import RunningMoments
 from srae_dist.objective.objective import Objective
 from srae_dist.recipe import schema
@@ -53,6 +54,12 @@ def build_objective(
             rate=objective.moments_rate,
         )
         if objective.moments_weight > 0
+        else None,
+        memory=Memory(
+            places=objective.q_memory,
+            shape=(model.content_channels, model.code_size, model.code_size),
+        )
+        if objective.q_memory
         else None,
         critic=build_critic(model, num_domains=num_domains, seed=seed)
         if objective.realism_weight > 0

@@ -39,9 +39,8 @@ class RunningMoments(nn.Module):
         f = torch.cat([torch.ones_like(z[:, :1]), z / d**0.5, z.square() / d**0.5], dim=1)
         member = F.one_hot(domains, len(self.steps)).to(f.dtype)
         count = member.sum(dim=0)
-        with torch.autocast(z.device.type, enabled=False):
-            weighted = (member / count.clamp(min=1)).T[:, :, None] * f  # m N width
-            batch = weighted.transpose(1, 2) @ f
+        weighted = (member / count.clamp(min=1)).T[:, :, None] * f  # m N width
+        batch = weighted.transpose(1, 2) @ f
         there = (count > 0).to(f.dtype)
         steps = self.steps + there
         rate = there * torch.maximum(1 / steps.clamp(min=1), torch.full_like(steps, self.rate))

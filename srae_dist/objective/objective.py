@@ -13,17 +13,20 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.func import functional_call
 
 from srae_dist.core import randomness
 from srae_dist.core.types import Codes
 from srae_dist.model.autoencoder import AutoEncoder
+from srae_dist.model.discriminators import DenseDiscriminator
 from srae_dist.model.pixels import normalise
 from srae_dist.model.vgg import PerceptualNetwork
 from srae_dist.objective import terms
 from srae_dist.objective.alignment import code_distance
 from srae_dist.objective.augment import Augmentation
 from srae_dist.objective.glimpses import Glimpses
+from srae_dist.objective.memory import NOBODY, Memory
 from srae_dist.objective.moments import RunningMoments
 from srae_dist.objective.partners import fellows, mean_of_others, partners
 from srae_dist.objective.routing import DISCRIMINATORS, View, routing_table, view_for
@@ -88,6 +91,7 @@ class Objective(nn.Module):
         alignment: bool = False,  # the energy distance is on
         glimpses: Glimpses | None = None,  # what the streams see; None: the image
         moments: RunningMoments | None = None,
+        memory: Memory | None = None,
         critic: nn.Module | None = None,  # of images; None: translations are not judged
         cycles: frozenset[str] = frozenset(),  # code cycles: "cycle_c", "cycle_d"
         domain_code: str = "own",  # z_d that images are reconstructed with: "own", "mean", "other"
@@ -102,6 +106,7 @@ class Objective(nn.Module):
         self.perceptual = perceptual
         if moments is not None:
             self.moments = moments
+        self.memory = memory
         self.table = routing_table(
             discriminators=1 if q_d is None else 2,
             route=route,
@@ -157,6 +162,10 @@ class Objective(nn.Module):
             logits = q(z)
             losses[f"discriminator_{name}"] = terms.discriminator(logits, domains)
             measures |= _watch(f"q_{name}", logits.detach(), domains)
+        if self.memory is not None:
+            losses["discriminator_c"] = self.recalled(
+                losses["discriminator_c"], views[View.DETACHED].mean, domains
+            )
         if self.q_penalty:
             losses["discriminator_c"] = losses["discriminator_c"] + self.q_slope(views, slots)
         if "critic" in self.table:
@@ -257,6 +266,18 @@ class Objective(nn.Module):
             broadcast(codes.domain.mean) + noise.domain * broadcast(codes.domain.sigma),
             codes.content.mean,
         )
+
+    def recalled(self, loss: Tensor, codes: Tensor, domains: Tensor) -> Tensor:
+        """q_c's loss, averaged with that of its perceptrons over codes of past micro-batches."""
+        assert self.memory is not None
+        old, whose = self.memory.swap(codes, domains)
+        dense = [m for m in self.q_c.members if isinstance(m, DenseDiscriminator)]
+        past = torch.stack(
+            [F.cross_entropy(m(old), whose, ignore_index=NOBODY, reduction="sum") for m in dense]
+        ).sum()
+        count = len(dense) * (whose != NOBODY).sum()
+        share = count / (count + len(dense) * len(codes))
+        return (1 - share) * loss + share * past / count.clamp(min=1)
 
     def q_slope(self, views: dict[View, Sampled], slots: Tensor) -> Tensor:
         """The square of q_c's gradient at the codes it sees, weighted: R1, by finite differences.

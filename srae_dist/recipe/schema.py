@@ -151,6 +151,8 @@ class Objective(Section):
     """Weight of L_d (two discriminators)."""
     q_sees: Literal["samples", "means", "both"] = "samples"
     """What q_c judges and learns from: samples of z_c (paper), mu_c, or both."""
+    q_memory: Annotated[int, Field(ge=0, le=10**6)] = 0
+    """Past content codes that q_c's perceptrons learn from again at each step; 0 is the paper."""
     q_penalty: NonNegative = 0.0
     """Weight of the square of q_c's slope (R1), which keeps it from circling; 0 is the paper."""
     alignment_weight: NonNegative = 0.0
