@@ -9,7 +9,10 @@ NOBODY = -1  # the domain of a place that no code has taken yet
 
 
 class Memory(nn.Module):
-    """The last so many content codes, detached, with their domains; checkpoints hold them."""
+    """The last so many content codes, detached, with their domains.
+
+    They are buffers, so that checkpoints hold them; over several ranks all have the first's.
+    """
 
     codes: Tensor
     domains: Tensor

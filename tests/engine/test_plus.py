@@ -14,22 +14,16 @@ from tests.engine.runs import log, tensors, train, write_recipe
 
 PLUS = {
     "model__content_levels": 3,
-    "model__content_noise": 0.1,
     "model__dense_discriminators": 1,
     "model__decoder": "modulate",
-    "model__critic_width": 8,
     "objective__route": "encoder",
     "objective__confusion": "uniform",
     "objective__confusion_weight": 1.0,
     "objective__q_sees": "both",
-    "objective__q_penalty": 0.5,
     "objective__alignment_weight": 1.0,
-    "objective__realism_weight": 0.1,
-    "objective__content_cycle": 0.5,
-    "objective__domain_cycle": 0.5,
+    "objective__q_memory": 20,
+    "objective__domain_code": "pooled",
     "objective__decoded_share": 0.5,
-    "objective__recolour": 0.5,
-    "objective__scramble": 2,
     "train__discriminator_schedule": "constant",
     "train__save_every": 3,
     "train__sample_every": 100,
@@ -45,16 +39,7 @@ def whole(face_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_term_is_logged_and_finite(whole: Path) -> None:
     for line in log(whole):
-        for name in (
-            "alignment",
-            "critic",
-            "realism",
-            "cycle_c",
-            "cycle_d",
-            "critic_gap",
-            "grad_critic",
-        ):
-            assert np.isfinite(line[name]), (name, json.dumps(line))
+        assert np.isfinite(line["alignment"]), json.dumps(line)
 
 
 def test_resuming_is_exact_to_the_bit(whole: Path, face_shards: Path, tmp_path: Path) -> None:
@@ -66,13 +51,12 @@ def test_resuming_is_exact_to_the_bit(whole: Path, face_shards: Path, tmp_path: 
     assert [name for name, tensor in first.items() if not torch.equal(tensor, second[name])] == []
 
 
-def test_micro_batches_teach_critic_and_panel_the_same(
+def test_micro_batches_teach_the_panel_the_same(
     whole: Path, face_shards: Path, tmp_path: Path
 ) -> None:
     """Terms that look at one image at a time do not depend on how a batch is cut."""
-    alone = {k: v for k, v in PLUS.items() if "alignment" not in k and "share" not in k}
-    alone |= {"objective__realism_weight": 0.0, "objective__domain_cycle": 0.0}
-    alone |= {"objective__content_cycle": 0.0}
+    others = ("alignment", "share", "memory", "domain_code")
+    alone = {k: v for k, v in PLUS.items() if not any(name in k for name in others)}
     recipe = write_recipe(tmp_path, face_shards)
     for name, size in (("one", 8), ("two", 4)):
         train(recipe, tmp_path / name, train__steps=3, train__micro_batch=size, **alone)
