@@ -152,7 +152,7 @@ class Objective(Section):
     alignment_weight: NonNegative = 0.0
     """Weight of the energy distance between the domains' content codes; 0 is the paper."""
     domain_code: Literal["own", "pooled"] = "own"
-    """z_d that images are decoded with in training: their own (paper), or their domain's others'."""
+    """Decoded with in training: the image's own z_d (paper), or the mean of its domain's others."""
     decoded_share: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     """Share of each micro-batch that is decoded; q_c and the encoder see the others' codes, too."""
     content_prior: NonNegative = 0.0
