@@ -47,3 +47,42 @@ def code_distance(z: Tensor, domains: Tensor, *, num_domains: int) -> Tensor:
     here = energy_distance(local, domains, num_domains=num_domains)
     both: Tensor = whole / z[0].numel() ** 0.5 + here / k**0.5
     return both
+
+
+def distance_from_past(
+    z: Tensor, domains: Tensor, past: Tensor, whose: Tensor, *, num_domains: int
+) -> Tensor:
+    """``code_distance`` of codes N k a b, estimated against M codes of past micro-batches.
+
+    For a pair of domains with codes X and Y, and the past's X' and Y':
+    E|X - Y'| + E|Y - X'| - E|X - X'| - E|Y - Y'|. That is the energy distance where the past is
+    like the present, with the noise of M codes instead of N.
+
+    Args:
+        whose: int64 M, the domains of the past's codes; negative where there is none.
+    """
+    z, past = z.float(), past.float()
+    k = z.shape[1]
+    whole = (z.reshape(1, len(z), -1), past.reshape(1, len(past), -1))
+    local = (z.flatten(2).permute(2, 0, 1), past.flatten(2).permute(2, 0, 1))  # (a b) N k
+    share = _shares(domains, num_domains), _shares(whose, num_domains)
+    both: Tensor = _gap(*whole, *share) / z[0].numel() ** 0.5 + _gap(*local, *share) / k**0.5
+    return both
+
+
+def _shares(domains: Tensor, num_domains: int) -> Tensor:
+    """What each code counts in its domain's mean, N m; negative domains are none."""
+    member = F.one_hot(domains + 1, num_domains + 1)[:, 1:].float()
+    return member / member.sum(dim=0).clamp(min=1)
+
+
+def _gap(codes: Tensor, past: Tensor, share: Tensor, past_share: Tensor) -> Tensor:
+    """The mean over pairs of domains that both N codes (P N d) and M past ones (P M d) have."""
+    distance = torch.cdist(codes, past, compute_mode="donot_use_mm_for_euclid_dist").mean(dim=0)
+    mean = (distance[:, :, None] * past_share[None]).sum(dim=1)  # N m
+    mean = (share[:, :, None] * mean[:, None]).sum(dim=0)  # m m
+    gap = mean + mean.T - mean.diagonal()[:, None] - mean.diagonal()[None, :]
+    there = ((share.sum(dim=0) > 0) & (past_share.sum(dim=0) > 0)).float()
+    pairs = torch.triu(there[:, None] * there[None, :], diagonal=1)
+    between: Tensor = (gap * pairs).sum() / pairs.sum().clamp(min=1)
+    return between
