@@ -22,7 +22,7 @@ from srae_dist.model.discriminators import Panel
 from srae_dist.model.pixels import normalise
 from srae_dist.model.vgg import PerceptualNetwork
 from srae_dist.objective import terms
-from srae_dist.objective.alignment import code_distance, distance_from_past
+from srae_dist.objective.alignment import code_distance
 from srae_dist.objective.augment import Augmentation
 from srae_dist.objective.memory import Memory
 from srae_dist.objective.pooling import mean_of_others
@@ -215,8 +215,6 @@ class Objective(nn.Module):
             case "confusion":
                 return self.confuse(_frozen(self.q_c, self.shown(z)))
             case "alignment":
-                if self.memory is not None:
-                    return self.drift(self.memory, z.mean, domains)
                 shown = self.shown(z)
                 parts = shown.chunk(len(shown) // len(domains))
                 gaps = [
@@ -231,11 +229,6 @@ class Objective(nn.Module):
             case "domain_prior":
                 return terms.prior(codes.domain)
         raise AssertionError(f"the routing table has a term without a formula: {name}")
-
-    def drift(self, memory: Memory, z: Tensor, domains: Tensor) -> Tensor:
-        """The energy distance of means N k a b, measured against those remembered."""
-        past, whose = memory.codes.clone(), memory.domains.clone()
-        return distance_from_past(z, domains, past, whose, num_domains=self.num_domains)
 
     def shown(self, z: Sampled) -> Tensor:
         """The content codes that q_c sees, N k a b, or 2N k a b if both kinds."""
