@@ -260,7 +260,8 @@ class Recipe(Section):
         train, data = self.train, self.data
         if self.objective.q_memory and not self.model.dense_discriminators:
             raise ValueError(
-                "objective.q_memory is for perceptrons; set model.dense_discriminators, too"
+                f"objective.q_memory = {self.objective.q_memory} is for perceptrons to learn from, "
+                "and model.dense_discriminators = 0 has none"
             )
         if train.micro_batch is not None and train.global_batch % train.micro_batch:
             raise ValueError(
