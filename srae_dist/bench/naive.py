@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from srae_dist.engine.players import players
 from srae_dist.model.blocks import DoublingConv2d
 from srae_dist.objective import terms
-from srae_dist.objective.objective import Objective, Sampled
+from srae_dist.objective.objective import Objective, Sampled, Scene
 from srae_dist.objective.routing import DISCRIMINATORS, view_for
 from srae_dist.recipe.schema import Train
 
@@ -58,9 +58,9 @@ class NaiveStep:
         objective = self.objective
         x = images.permute(0, 3, 1, 2).float().div(127.5).sub(1.0).contiguous()
         x = objective.augment(x, slots)
-        views, codes, x_hat = objective.views(x, slots)
-        scene = objective.scene(x, x_hat, codes, domains, slots, views)
-        losses = {"reconstruction": self._perceptual(x_hat, x[objective.decoded(slots)])}
+        views, codes, x_hat = objective.views(x, domains, slots)
+        scene = Scene(x, x_hat, codes, domains, objective.decoded(slots))
+        losses = {"reconstruction": self._perceptual(x_hat, x[scene.decoded])}
         for name, learners in objective.table.items():
             if name != "reconstruction" and not learners <= DISCRIMINATORS:
                 view = views[view_for(learners)]

@@ -37,12 +37,12 @@ def parts(stepper: Stepper, inputs: Inputs, *, bf16: bool) -> dict[str, Part]:
 
     with torch.no_grad(), autocast():
         x = objective.prepare(images, slots)
-        views, codes, x_hat = objective.views(x, slots)
+        views, codes, x_hat = objective.views(x, domains, slots)
         z = next(iter(views.values()))
         z = Sampled(z.content.detach(), z.domain.detach(), z.mean.detach())
         target = perceptual(x[objective.decoded(slots)])
     x_hat = x_hat.detach().requires_grad_()
-    scene = Scene(x, x_hat, codes, domains, slice(None), None, None)
+    scene = Scene(x, x_hat, codes, domains, slice(None))
 
     def pixels() -> None:
         objective.prepare(images, slots)

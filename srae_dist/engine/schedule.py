@@ -31,9 +31,6 @@ def term_weights(step: int, names: Sequence[str], objective: Objective) -> list[
         "confusion": objective.confusion_weight * growth,
         "domain": objective.domain_weight * growth,
         "alignment": objective.alignment_weight * growth,
-        "realism": objective.realism_weight * growth,
-        "cycle_c": objective.content_cycle * growth,
-        "cycle_d": objective.domain_cycle * growth,
         "content_prior": objective.content_prior,
         "domain_prior": objective.domain_prior,
     }

@@ -25,7 +25,6 @@ class AutoEncoder(nn.Module):
         max_width: int,  # upper bound of the channels
         blocks: int,  # residual blocks per resolution
         content_levels: int = 0,  # mu_c takes one of so many values in [-1, 1]; 0: any, unbounded
-        content_noise: float = 0.0,  # least sigma of z_c
         modulate: bool = False,  # z_d scales and shifts the decoder's features as well
         checkpoint_activations: bool = False,  # recompute trunk and decoder in the backward pass
     ) -> None:
@@ -41,7 +40,7 @@ class AutoEncoder(nn.Module):
             blocks=blocks,
         )
         self.content = ContentStream(
-            self.trunk.out_channels, content_channels, levels=content_levels, noise=content_noise
+            self.trunk.out_channels, content_channels, levels=content_levels
         )
         self.domain = DomainStream(self.trunk.out_channels, domain_channels)
         self.decoder = Decoder(

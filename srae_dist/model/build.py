@@ -10,7 +10,7 @@ import torch
 from srae_dist.core import randomness
 from srae_dist.core.errors import UserError
 from srae_dist.model.autoencoder import AutoEncoder
-from srae_dist.model.discriminators import CodeDiscriminator, DenseDiscriminator, ImageCritic, Panel
+from srae_dist.model.discriminators import CodeDiscriminator, DenseDiscriminator, Panel
 from srae_dist.recipe.schema import Model
 
 
@@ -33,7 +33,6 @@ def build_autoencoder(
             max_width=model.max_width,
             blocks=model.blocks,
             content_levels=model.content_levels,
-            content_noise=model.content_noise,
             modulate=model.decoder == "modulate",
             checkpoint_activations=checkpoint_activations,
         )
@@ -60,12 +59,6 @@ def build_discriminator(
             for _ in range(model.dense_discriminators)
         ]
         return Panel([convolutions, *dense])
-
-
-def build_critic(model: Model, *, num_domains: int, seed: int) -> ImageCritic:
-    """Build the image critic with weights drawn from ``seed``."""
-    with seeded(seed, "critic"):
-        return ImageCritic(num_domains=num_domains, width=model.critic_width)
 
 
 def check_sizes(image_size: int, code_size: int) -> None:

@@ -81,25 +81,6 @@ class Panel(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         return torch.cat([member(z) for member in self.members])
 
-
-class ImageCritic(nn.Module):
-    """Images N 3 H W to N m scores: does this look like a real image of each of the m domains?
-
-    Patches are judged one by one, and their scores are averaged by whoever asks: N m h w. Local
-    looks are what a translation should take from its domain; what is shown is not the critic's.
-    """
-
-    def __init__(self, *, num_domains: int, width: int) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.Conv2d(3, width, 4, stride=2, padding=1),
-            nn.LeakyReLU(0.2),
-            nn.Conv2d(width, 2 * width, 4, stride=2, padding=1),
-            nn.LeakyReLU(0.2),
-            nn.Conv2d(2 * width, 4 * width, 3, padding=1),
-            nn.LeakyReLU(0.2),
-            nn.Conv2d(4 * width, num_domains, 1),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x).float()  # type: ignore[no-any-return]
+    def perceptrons(self, z: Tensor) -> Tensor:
+        """The answers of the dense members alone."""
+        return torch.cat([m(z) for m in self.members if isinstance(m, DenseDiscriminator)])

@@ -48,21 +48,17 @@ class Trunk(nn.Module):
 class ContentStream(nn.Module):
     """f_c: features N C a b to mu_c, sigma_c, each N k a b."""
 
-    def __init__(
-        self, channels: int, code_channels: int, *, levels: int = 0, noise: float = 0.0
-    ) -> None:
-        """``levels`` (0, or 2 and more) and ``noise``: see ``AutoEncoder``."""
+    def __init__(self, channels: int, code_channels: int, *, levels: int = 0) -> None:
+        """``levels`` (0, or 2 and more): see ``AutoEncoder``."""
         super().__init__()
         self.block = ResidualBlock(channels)
         self.norm = norm(channels)
         self.out = nn.Conv2d(channels, 2 * code_channels, 1)
         self.levels = levels
-        self.noise = noise
 
     def forward(self, h: Tensor) -> Gaussian:
         code = _gaussian(self.out(F.silu(self.norm(self.block(h)))))
-        mean = quantised(code.mean, self.levels) if self.levels else code.mean
-        return Gaussian(mean, code.sigma + self.noise) if self.noise else Gaussian(mean, code.sigma)
+        return Gaussian(quantised(code.mean, self.levels), code.sigma) if self.levels else code
 
 
 class DomainStream(nn.Module):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from srae_dist.model.autoencoder import AutoEncoder
-from srae_dist.model.build import build_critic, build_discriminator
+from srae_dist.model.build import build_discriminator
 from srae_dist.model.vgg import PerceptualNetwork
 from srae_dist.objective.augment import Augmentation
-from srae_dist.objective.glimpses import Glimpses
+from srae_dist.objective.memory import Memory
 from srae_dist.objective.objective import Objective
 from srae_dist.recipe import schema
 
@@ -43,20 +43,14 @@ def build_objective(
         augment=Augmentation(flip=data.flip, crop=data.crop, light=data.light, seed=seed),
         seed=seed,
         q_sees=objective.q_sees,
-        q_penalty=objective.q_penalty,
         num_domains=num_domains,
         alignment=objective.alignment_weight > 0,
-        critic=build_critic(model, num_domains=num_domains, seed=seed)
-        if objective.realism_weight > 0
+        memory=Memory(
+            places=objective.q_memory,
+            shape=(model.content_channels, model.code_size, model.code_size),
+        )
+        if objective.q_memory
         else None,
-        cycles=frozenset(
-            name
-            for name, weight in (
-                ("cycle_c", objective.content_cycle),
-                ("cycle_d", objective.domain_cycle),
-            )
-            if weight > 0
-        ),
+        pooled=objective.domain_code == "pooled",
         share=objective.decoded_share,
-        glimpses=Glimpses(objective.recolour, objective.scramble, seed=seed),
     )

@@ -10,11 +10,11 @@ is one forward and one backward:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from enum import Enum
 
-NETWORKS = ("trunk", "content", "domain", "decoder", "q_c", "q_d", "critic")
-DISCRIMINATORS = frozenset({"q_c", "q_d", "critic"})
+NETWORKS = ("trunk", "content", "domain", "decoder", "q_c", "q_d")
+DISCRIMINATORS = frozenset({"q_c", "q_d"})
 
 
 class View(Enum):
@@ -32,8 +32,6 @@ def routing_table(
     pixel: bool,
     priors: bool,
     alignment: bool = False,
-    critic: bool = False,
-    cycles: Collection[str] = (),
 ) -> Mapping[str, frozenset[str]]:
     """Return term -> networks that learn from it, in the order the terms are added up.
 
@@ -44,8 +42,6 @@ def routing_table(
         pixel: whether the optional pixel term is on.
         priors: whether the optional KL terms are on.
         alignment: whether the optional energy distance is on.
-        critic: whether there is a critic of translations.
-        cycles: which codes of a translation are held to those put in: "cycle_c", "cycle_d".
     """
     everyone = frozenset({"trunk", "content", "domain", "decoder"})
     trunk = frozenset({"trunk"}) if route == "encoder" else frozenset[str]()
@@ -56,12 +52,6 @@ def routing_table(
     table["confusion"] = frozenset({"content"}) | trunk
     if alignment:
         table["alignment"] = frozenset({"content"}) | trunk
-    if critic:
-        table["critic"] = frozenset({"critic"})
-        table["realism"] = everyone
-    for name in ("cycle_c", "cycle_d"):
-        if name in cycles:
-            table[name] = everyone
     if discriminators == 2:
         table["discriminator_d"] = frozenset({"q_d"})
         table["domain"] = frozenset({"domain"}) | trunk

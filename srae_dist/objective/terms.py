@@ -63,6 +63,13 @@ def discriminator(logits: Tensor, domains: Tensor) -> Tensor:
     return F.cross_entropy(logits, domains.repeat(len(logits) // len(domains)))
 
 
+def discriminator_of_known(logits: Tensor, domains: Tensor) -> Tensor:
+    """The same without those whose label is -1; 0 if that is all."""
+    told = domains.repeat(len(logits) // len(domains))
+    total = F.cross_entropy(logits, told, ignore_index=-1, reduction="sum")
+    return total / (told >= 0).sum().clamp(min=1)
+
+
 def negative_entropy(logits: Tensor) -> Tensor:
     """L_c as the paper has it: mean of sum_i q_i log q_i, minus the entropy, at least -log m."""
     log_q = logits.log_softmax(dim=1)
@@ -78,8 +85,3 @@ def prior(code: Gaussian) -> Tensor:
     """KL(N(mean, sigma) || N(0, 1)), a mean over numbers of the code, in nats."""
     variance = code.sigma.square()
     return 0.5 * (code.mean.square() + variance - 1.0 - variance.log()).mean()
-
-
-def cycle(found: Tensor, wanted: Tensor) -> Tensor:
-    """Mean absolute difference of a code that was found again and the one that was put in."""
-    return F.l1_loss(found, wanted.detach())

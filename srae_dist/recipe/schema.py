@@ -107,10 +107,6 @@ class Model(Section):
     """Perceptrons on whole content codes that look for the domain beside q_c's convolutions."""
     content_levels: Annotated[int, Field(ge=0, le=256)] = 0
     """mu_c takes one of so many values from -1 to 1 (2 or more); 0: any, unbounded (paper)."""
-    content_noise: NonNegative = 0.0
-    """Least sigma of z_c; 0 is the paper."""
-    critic_width: Annotated[int, Field(ge=8, multiple_of=8)] = 32
-    """Channels of the image critic's first layer, if there is a critic."""
     decoder: Literal["concat", "modulate"] = "concat"
     """z_d joins z_c as channels (paper); modulate: it scales and shifts features, too."""
 
@@ -151,22 +147,14 @@ class Objective(Section):
     """Weight of L_d (two discriminators)."""
     q_sees: Literal["samples", "means", "both"] = "samples"
     """What q_c judges and learns from: samples of z_c (paper), mu_c, or both."""
-    q_penalty: NonNegative = 0.0
-    """Weight of the square of q_c's slope (R1), which keeps it from circling; 0 is the paper."""
+    q_memory: Annotated[int, Field(ge=0, le=10**6)] = 0
+    """Past content codes that q_c's perceptrons learn from again at each step; 0 is the paper."""
     alignment_weight: NonNegative = 0.0
     """Weight of the energy distance between the domains' content codes; 0 is the paper."""
-    realism_weight: NonNegative = 0.0
-    """Weight of what an image critic says of translations; 0, as in the paper: there is none."""
-    content_cycle: NonNegative = 0.0
-    """Weight of the content cycle: a translation's mu_c should be its source's; 0 is the paper."""
-    domain_cycle: NonNegative = 0.0
-    """Weight of the domain cycle: a translation's mu_d should be its reference's; 0: the paper."""
+    domain_code: Literal["own", "pooled"] = "own"
+    """Decoded with in training: the image's own z_d (paper), or the mean of its domain's others."""
     decoded_share: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     """Share of each micro-batch that is decoded; q_c and the encoder see the others' codes, too."""
-    recolour: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
-    """How far the content stream's images are recoloured, at most; 0 is the paper."""
-    scramble: Annotated[int, Field(ge=1, le=16)] = 1
-    """Pieces a side that the domain stream's images are cut into and shuffled; 1 is the paper."""
     content_prior: NonNegative = 0.0
     """Weight of KL(z_c || N(0, 1)) per number; 0 is the paper."""
     domain_prior: NonNegative = 0.0
@@ -223,7 +211,7 @@ class Train(Section):
     schedule: Literal["constant", "cosine"] = "cosine"
     """Learning rate after the warm-up."""
     discriminator_schedule: Literal["same", "constant"] = "same"
-    """Rate of q_c, q_d and critic: as the auto-encoder's, or constant, to be ahead of it."""
+    """Rate of q_c and q_d: as the auto-encoder's, or constant, to be ahead of it."""
     ema: Decay = 0.999
     """Decay of the weights' moving average; shortened to (1 + step) / (10 + step) early on."""
     log_every: Positive = 20
@@ -270,6 +258,11 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _cross_rules(self) -> Recipe:
         train, data = self.train, self.data
+        if self.objective.q_memory and not self.model.dense_discriminators:
+            raise ValueError(
+                f"objective.q_memory = {self.objective.q_memory} is for perceptrons to learn from, "
+                "and model.dense_discriminators = 0 has none"
+            )
         if train.micro_batch is not None and train.global_batch % train.micro_batch:
             raise ValueError(
                 f"train.global_batch = {train.global_batch} is not a multiple of "

@@ -175,7 +175,12 @@ def has_bf16(device: torch.device) -> bool:
 
 
 def make_accelerator(
-    *, precision: str, accumulation: int, trackers: Sequence[str], run_dir: Path
+    *,
+    precision: str,
+    accumulation: int,
+    trackers: Sequence[str],
+    run_dir: Path,
+    shared_buffers: bool = False,  # each step begins with the first rank's buffers on all
 ) -> Accelerator:
     """Build the Accelerator for a run.
 
@@ -202,9 +207,11 @@ def make_accelerator(
         gradient_accumulation_steps=accumulation,
         log_with=list(trackers) or None,
         project_config=ProjectConfiguration(project_dir=str(run_dir), logging_dir=str(run_dir)),
-        # no module keeps buffers that change, and every parameter gets a gradient at every step
+        # every parameter gets a gradient at every step
         kwargs_handlers=[
-            DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
+            DistributedDataParallelKwargs(
+                broadcast_buffers=shared_buffers, gradient_as_bucket_view=True
+            )
         ],
     )
 

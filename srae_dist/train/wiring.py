@@ -37,6 +37,7 @@ def run_plan(plan: Plan, stop: StopRequest) -> Outcome:
         accumulation=plan.batching.accumulation,
         trackers=recipe.run.trackers,
         run_dir=plan.run_dir,
+        shared_buffers=recipe.objective.q_memory > 0,
     )
     objective.to(accelerator.device)
     if compiles(recipe.engine.compile, world.device):

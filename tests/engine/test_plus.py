@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,26 +11,21 @@ import pytest
 import torch
 
 import srae_dist
+from tests.engine.launches import TWO_RANKS, start, wait
 from tests.engine.runs import log, tensors, train, write_recipe
 
 PLUS = {
     "model__content_levels": 3,
-    "model__content_noise": 0.1,
     "model__dense_discriminators": 1,
     "model__decoder": "modulate",
-    "model__critic_width": 8,
     "objective__route": "encoder",
     "objective__confusion": "uniform",
     "objective__confusion_weight": 1.0,
     "objective__q_sees": "both",
-    "objective__q_penalty": 0.5,
     "objective__alignment_weight": 1.0,
-    "objective__realism_weight": 0.1,
-    "objective__content_cycle": 0.5,
-    "objective__domain_cycle": 0.5,
+    "objective__q_memory": 20,
+    "objective__domain_code": "pooled",
     "objective__decoded_share": 0.5,
-    "objective__recolour": 0.5,
-    "objective__scramble": 2,
     "train__discriminator_schedule": "constant",
     "train__save_every": 3,
     "train__sample_every": 100,
@@ -45,16 +41,7 @@ def whole(face_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_term_is_logged_and_finite(whole: Path) -> None:
     for line in log(whole):
-        for name in (
-            "alignment",
-            "critic",
-            "realism",
-            "cycle_c",
-            "cycle_d",
-            "critic_gap",
-            "grad_critic",
-        ):
-            assert np.isfinite(line[name]), (name, json.dumps(line))
+        assert np.isfinite(line["alignment"]), json.dumps(line)
 
 
 def test_resuming_is_exact_to_the_bit(whole: Path, face_shards: Path, tmp_path: Path) -> None:
@@ -63,16 +50,31 @@ def test_resuming_is_exact_to_the_bit(whole: Path, face_shards: Path, tmp_path: 
     train(recipe, tmp_path / "cut", train__steps=6, **PLUS)
     first, second = tensors(whole, 6), tensors(tmp_path / "cut", 6)
     assert first.keys() == second.keys()
+    assert any("memory.codes" in name for name in first)  # else q_c would forget on each resume
     assert [name for name, tensor in first.items() if not torch.equal(tensor, second[name])] == []
 
 
-def test_micro_batches_teach_critic_and_panel_the_same(
+@pytest.mark.skipif(sys.platform == "win32", reason="gloo ranks")
+def test_two_ranks_resume_to_the_bit(face_shards: Path, tmp_path: Path) -> None:
+    """Each step begins with the first rank's memory on both, and the checkpoint holds that one."""
+    recipe = write_recipe(tmp_path, face_shards)
+    for name, steps in (("whole", 6), ("cut", 3), ("cut", 6)):
+        launched = start(recipe, tmp_path / name, *TWO_RANKS, train__steps=steps, **PLUS)
+        code, output = wait(launched)
+        assert code == 0, output
+    first, second = tensors(tmp_path / "whole", 6), tensors(tmp_path / "cut", 6)
+    assert first.keys() == second.keys()
+    assert [name for name, tensor in first.items() if not torch.equal(tensor, second[name])] == []
+    known = next(t for name, t in first.items() if "memory.domains" in name)
+    assert known.tolist().count(-1) == 0
+
+
+def test_micro_batches_teach_the_panel_the_same(
     whole: Path, face_shards: Path, tmp_path: Path
 ) -> None:
     """Terms that look at one image at a time do not depend on how a batch is cut."""
-    alone = {k: v for k, v in PLUS.items() if "alignment" not in k and "share" not in k}
-    alone |= {"objective__realism_weight": 0.0, "objective__domain_cycle": 0.0}
-    alone |= {"objective__content_cycle": 0.0}
+    others = ("alignment", "share", "memory", "domain_code")
+    alone = {k: v for k, v in PLUS.items() if not any(name in k for name in others)}
     recipe = write_recipe(tmp_path, face_shards)
     for name, size in (("one", 8), ("two", 4)):
         train(recipe, tmp_path / name, train__steps=3, train__micro_batch=size, **alone)

@@ -93,10 +93,10 @@ def test_discriminators_may_keep_their_rate() -> None:
 
     from srae_dist.engine.players import make_optimizer, set_rates
 
-    made = {name: [nn.Parameter(torch.zeros(1))] for name in ("autoencoder", "q_c", "critic")}
+    made = {name: [nn.Parameter(torch.zeros(1))] for name in ("autoencoder", "q_c", "q_d")}
     train = Train(steps=100, warmup=10, discriminator_schedule="constant")
     optimizer = make_optimizer(made, train)
     set_rates(optimizer, 99, train)
     rates = {group["player"]: group["lr"] for group in optimizer.param_groups}
-    assert rates["q_c"] == rates["critic"] == train.discriminator_lr
+    assert rates["q_c"] == rates["q_d"] == train.discriminator_lr
     assert rates["autoencoder"] < 0.01 * train.lr

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from srae_dist.objective.glimpses import Glimpses
+from srae_dist.objective.memory import Memory
 from srae_dist.objective.routing import NETWORKS, View, routing_table, view_for
 from tests.objective.tiny import MODEL, tiny_batch, tiny_objective
 
@@ -27,13 +27,7 @@ PAPER = {
 }
 
 
-PLUS = {  # the rows that the paper does not have
-    "alignment": {"content"},
-    "critic": {"critic"},
-    "realism": ALL,
-    "cycle_c": ALL,
-    "cycle_d": ALL,
-}
+PLUS = {"alignment": {"content"}}  # the row that the paper does not have
 
 
 def network_of(parameter: str) -> str:
@@ -70,16 +64,8 @@ def test_the_paper_s_table() -> None:
     assert encoder["domain"] == {"domain", "trunk"}
 
 
-def test_the_rows_that_the_paper_does_not_have() -> None:
-    table = routing_table(
-        discriminators=2,
-        route="stream",
-        pixel=True,
-        priors=True,
-        alignment=True,
-        critic=True,
-        cycles=frozenset({"cycle_c", "cycle_d"}),
-    )
+def test_the_row_that_the_paper_does_not_have() -> None:
+    table = routing_table(discriminators=2, route="stream", pixel=True, priors=True, alignment=True)
     assert {term: set(row) for term, row in table.items()} == PAPER | PLUS
 
 
@@ -87,24 +73,16 @@ def test_the_rows_that_the_paper_does_not_have() -> None:
 @pytest.mark.parametrize("q_sees", ["samples", "means", "both"])
 def test_each_term_beyond_the_paper_teaches_its_row(route: str, q_sees: str) -> None:
     model = MODEL.model_copy(
-        update={
-            "dense_discriminators": 2,
-            "content_levels": 3,
-            "content_noise": 0.1,
-            "decoder": "modulate",
-            "critic_width": 8,
-        }
+        update={"dense_discriminators": 2, "content_levels": 3, "decoder": "modulate"}
     )
     objective = tiny_objective(
         route=route,
         model=model,
-        critic=True,
-        cycles=frozenset({"cycle_c", "cycle_d"}),
         alignment=True,
         q_sees=q_sees,
-        q_penalty=0.5,
         share=0.5,
-        glimpses=Glimpses(recolour=1.0, scramble=4, seed=1),
+        pooled=True,
+        memory=Memory(places=12, shape=(4, 8, 8)),
     )
     assert set(objective.table) == set(PAPER | PLUS)
     for term, row in objective.table.items():
@@ -131,7 +109,7 @@ def test_every_parameter_learns_at_every_step(
     idle = [n for n, p in objective.named_parameters() if p.requires_grad and p.grad is None]
     assert idle == []
     seen = {network_of(n) for n, p in objective.named_parameters() if p.requires_grad}
-    assert seen == set(NETWORKS) - {"critic"} - ({"q_d"} if discriminators == 1 else set())
+    assert seen == set(NETWORKS) - ({"q_d"} if discriminators == 1 else set())
 
 
 def test_vgg_never_learns() -> None:

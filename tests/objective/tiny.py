@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from srae_dist.model.build import build_autoencoder, build_critic, build_discriminator
+from srae_dist.model.build import build_autoencoder, build_discriminator
 from srae_dist.model.vgg import PerceptualNetwork
 from srae_dist.objective.augment import Augmentation
 from srae_dist.objective.objective import Objective
@@ -28,7 +28,6 @@ def tiny_objective(
     priors: bool = True,
     seed: int = 0,
     model: Model = MODEL,
-    critic: bool = False,
     **options: Any,  # of ``Objective``
 ) -> Objective:
     names = ("q_c", "q_d")[:discriminators]
@@ -46,7 +45,6 @@ def tiny_objective(
         augment=Augmentation(flip=True, seed=seed),
         seed=seed,
         num_domains=num_domains,
-        critic=build_critic(model, num_domains=num_domains, seed=seed) if critic else None,
         **options,
     )
 
