@@ -239,7 +239,7 @@ def work(
     with StopRequest(launched=world.launched) as stop, writing(options.out):
         label = "images" if world.size == 1 else f"images of rank 0 of {world.size}"
         bar = console.progress(sum(map(len, mine)), label) if world.is_main else _no_bar()
-        with bar as advance:
+        with bar as advance, told_at_once(agreement, world), writing(options.out):
             run_units(
                 machine,
                 output,
@@ -255,7 +255,7 @@ def work(
         left = progress.todo(output.units)
         if stopped and left:
             if world.is_main:
-                say_stopped(output, left, stop.reason or "another rank was stopped")
+                say_stopped(output, left, stop.reason or "another rank failed or was stopped")
             return ExitCode.STOPPED
         if not world.is_main:
             return ExitCode.DONE
@@ -361,6 +361,24 @@ def say_total(options: Options, total: Total, speed: str) -> int:
 def exit_code(options: Options, failed: int) -> int:
     """Return 0, or 1 if more images failed than are allowed to."""
     return ExitCode.DONE if failed <= options.allow_bad else ExitCode.SOME_FAILED
+
+
+@contextlib.contextmanager
+def told_at_once(agreement: Agreement, world: World) -> Iterator[None]:
+    """Where a rank of several fails, say why at once, and let the others finish what is theirs.
+
+    Without its word they would wait for it, and break off when it is gone.
+    """
+    from srae_dist.runtime import console
+
+    try:
+        yield
+    except SraeError as error:
+        if world.size > 1:
+            console.error(str(error))
+            agreement.any(True)
+            error.args = ()  # said
+        raise
 
 
 @contextlib.contextmanager

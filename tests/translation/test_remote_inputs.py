@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +20,7 @@ from tests.data.servers import Fault, Server, http_server
 from tests.data.tiny_shards import Tiny, write_shards
 from tests.translation.tiny import SIZE, files, lines, save_run, translate
 
+ROOT = Path(__file__).parents[2]
 BIG = (("notes.bin", bytes(700_000)),)  # so that a shard has several blocks
 
 
@@ -94,6 +98,31 @@ def test_a_shard_that_cannot_be_had_stops_the_job_and_the_same_command_goes_on(
     assert translate(*url, *made, tmp_path / "there") == ExitCode.DONE
     assert "An earlier run was stopped" in capsys.readouterr().out
     assert images_of(tmp_path / "there") == images_of(tmp_path / "here")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="gloo ranks")
+def test_of_two_ranks_one_fails_and_the_other_finishes_its_share(
+    server: Server, shards: Tiny, run: Path, tmp_path: Path
+) -> None:
+    server.fault = lambda number, path: 404 if path.endswith("000001.tar") else None  # rank 1's
+    command = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch"]
+    command += ["--config_file", "docs/launch/cpu_2_ranks.yaml", "--main_process_port", "0"]
+    command += ["-m", "srae_dist.batch_translate", str(run), server.url, "--to", "anime"]
+    command += ["--batch", "1", "--precision", "fp32", "--cache-dir", str(tmp_path / "cache")]
+    command += ["--out", str(tmp_path / "there")]
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("ACCELERATE_")}
+    done = subprocess.run(
+        command, cwd=ROOT, env=clean, capture_output=True, text=True, timeout=180, check=False
+    )
+    assert done.returncode != 0
+    assert done.stderr.count(f"error: {server.url}/train-000001.tar cannot be read") == 1
+    assert "Stopped (another rank failed or was stopped); 6 images are done and kept" in done.stdout
+    assert "gloo" not in done.stderr  # nor does anyone break off
+    server.fault = lambda number, path: None
+    made = ("--to", "anime", "--batch", 1, "--out")
+    url = (run, server.url, "--cache-dir", tmp_path / "cache")
+    assert translate(*url, *made, tmp_path / "there") == ExitCode.DONE
+    assert len(lines(tmp_path / "there/translations.jsonl")) == 9
 
 
 def test_references_behind_a_url(server: Server, shards: Tiny, run: Path, tmp_path: Path) -> None:
