@@ -27,6 +27,7 @@ TWO = ONE | {
     "q_d_accuracy": 1.0,
     "q_d_entropy": 0.2,
     "domain": 0.375,
+    "alignment": 0.75,
     "content_prior": 1.5,
     "domain_prior": 2.5,
 }
@@ -40,13 +41,13 @@ def test_everything_worth_watching_is_said() -> None:
         assert part in said
     for part in ("q_d 0.100 (accuracy 100%", "domain +0.375", "sigma c 0.125 d 0.250"):
         assert part in said
-    assert "content_prior 1.5000, domain_prior 2.5000" in said
+    assert "alignment 0.7500, content_prior 1.5000, domain_prior 2.5000" in said
     assert said.count("domain ") == 1
 
 
 def test_what_is_off_is_not_said() -> None:
     said = summary(ONE)
-    for name in ("pixel", "q_d", "prior", "domain "):
+    for name in ("pixel", "q_d", "alignment", "prior", "domain "):
         assert name not in said
 
 
