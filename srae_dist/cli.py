@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from srae_dist import __version__
+from srae_dist.add_domain import add_domain
 from srae_dist.batch_translate import batch_translate
 from srae_dist.bench.commands import app as bench_app
 from srae_dist.evaluate.classify import classify
@@ -87,6 +88,7 @@ app.command()(evaluate)
 app.command()(neighbours)
 app.command()(embed)
 app.command()(classify)
+app.command()(add_domain)
 app.command()(export)
 
 

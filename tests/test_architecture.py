@@ -24,7 +24,7 @@ LAYERS = {
     **dict.fromkeys(("objective", "evaluation", "translation"), 3),
     "engine": 4,
     **dict.fromkeys(("train", "shard", "batch_translate", "bench", "evaluate"), 5),
-    **dict.fromkeys(("export", "recipe_check"), 5),
+    **dict.fromkeys(("add_domain", "export", "recipe_check"), 5),
     "cli": 6,
     **dict.fromkeys(("__main__", "__init__"), 7),
 }

@@ -91,15 +91,31 @@ def _fill(
     state: Mapping[str, Any],
 ) -> None:
     """Write all files of a checkpoint."""
-    from safetensors.torch import save_file
-
-    header = {METADATA_KEY: json.dumps(metadata, sort_keys=True)}
     for name, group in tensors.items():
-        ready = {key: value.detach().cpu().contiguous() for key, value in group.items()}
-        save_file(ready, folder / name, metadata=header)
+        _write(folder / name, group, metadata)
     atomic.write_json(folder / STATE, dict(state))
     digests = {file.name: atomic.sha256_file(file) for file in sorted(folder.iterdir())}
     atomic.write_json(folder / DIGESTS, {"version": VERSION, "step": step, "sha256": digests})
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+    """Write one file as ``read_tensors`` reads it; it is there whole or not at all.
+
+    Raises:
+        UserError: there is no room for it, or the disk refuses it.
+    """
+    with disk.told(path):
+        disk.check_room(path.parent, size_of({path.name: tensors}), what=path.name)
+        with atomic.replacing(path) as temporary:
+            _write(temporary, tensors, metadata)
+            atomic.settle_mode(temporary)
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+    from safetensors.torch import save_file
+
+    ready = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+    save_file(ready, path, metadata={METADATA_KEY: json.dumps(metadata, sort_keys=True)})
 
 
 def size_of(tensors: Mapping[str, Mapping[str, Tensor]]) -> int:
