@@ -40,7 +40,11 @@ def add_domain(
     ],
     from_: Annotated[
         str | None,
-        typer.Option("--from", metavar="DOMAIN", help="Of shards: take this domain's samples."),
+        typer.Option(
+            "--from",
+            metavar="DOMAIN",
+            help="Take only its samples of shards, or the images in folders of that name.",
+        ),
     ] = None,
     limit: Annotated[
         int, typer.Option(metavar="N", min=1, max=4096, help="Exemplars used, evenly spaced.")
@@ -58,10 +62,11 @@ def add_domain(
         raise UserError(f"--out {out} does not end in {_SUFFIX}; name the new file so.")
     if out.exists():
         raise UserError(f"--out {out} exists already; name a new file.")
+    from srae_dist.core import atomic, disk
     from srae_dist.runtime import checkpoint as checkpoints
     from srae_dist.runtime.stages import Stages
     from srae_dist.translation.fitting import fit_domain_code
-    from srae_dist.translation.inputs import open_images
+    from srae_dist.translation.inputs import FolderImages, open_images
     from srae_dist.translation.setup import find_device
     from srae_dist.translation.translator import load
 
@@ -70,7 +75,11 @@ def add_domain(
     translator.to(find_device(device, default=translator.device))
     check_name(name, translator.domains)
     images = open_images(exemplars, domain=from_)
+    if isinstance(images, FolderImages) and from_ is not None and not images.has_domain_folder:
+        raise UserError(f"--from {from_}: no image of {exemplars} lies in a folder of that name.")
     pixels = read_exemplars(images, limit=limit, size=translator.image_size)
+    with disk.told(out):
+        atomic.make_folder(out.parent)  # refused now rather than after the descent
     with Stages() as stages:
         fit = fit_domain_code(
             translator,
@@ -121,8 +130,7 @@ def read_exemplars(images: Images, *, limit: int, size: int) -> Pixels:
             found.append(decode_array(images.data(place), size))
         except SampleError as error:
             raise UserError(
-                f"Exemplar {images.name(place)} of {images.place} cannot be read: {error}; "
-                "take it away."
+                f"Exemplar {images.name(place)} cannot be read: {error}; take it away."
             ) from None
     return np.stack(found)
 

@@ -154,7 +154,7 @@ def test_what_cannot_be_read_is_named_and_nothing_is_written(
     run: Path, folder: Path, tmp_path: Path
 ) -> None:
     (folder / "b.png").write_bytes(b"no picture")
-    with pytest.raises(UserError, match=r"Exemplar b\.png .* cannot be read"):
+    with pytest.raises(UserError, match=r"Exemplar b\.png cannot be read"):
         add_domain(run, folder, "--name", "x", "--out", tmp_path / "m.safetensors")
     assert not list(tmp_path.glob("*.safetensors"))
 
