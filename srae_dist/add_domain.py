@@ -50,8 +50,9 @@ def add_domain(
         int, typer.Option(metavar="N", min=1, max=4096, help="Exemplars used, evenly spaced.")
     ] = 64,
     steps: Annotated[
-        int, typer.Option(min=1, max=100_000, help="Of gradient descent, from each start.")
-    ] = 200,
+        int,
+        typer.Option(min=1, max=100_000, help="Of gradient descent, a quarter from each start."),
+    ] = 400,
     device: Annotated[
         str | None,
         typer.Option(help="cpu, cuda, cuda:1, mps (default: a GPU if there is one)."),
