@@ -133,12 +133,14 @@ class RecipeFile:
         self._path = folder / "odd.toml"
         shipped = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
         self._texts = [path.read_bytes() for path in shipped]
+        for path, text in zip(shipped, self._texts, strict=True):  # some extend others
+            (folder / path.name).write_bytes(text)
         self._keys = tuple(KEYS)
         self._texts += [b'extends = "odd.toml"\n', b'extends = "base.toml"\n[train]\nsteps = 5\n']
         (folder / "base.toml").write_bytes(self._texts[0])
 
     def sound(self) -> list[bytes]:
-        return [b"\0" + self._texts[0], b"\1train.steps=5"]
+        return [*(b"\0" + text for text in self._texts[:-2]), b"\1train.steps=5"]
 
     def make(self, seed: int, number: int) -> bytes:
         random = generator(seed, "fuzz", "recipe", number)
