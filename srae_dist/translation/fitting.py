@@ -51,7 +51,7 @@ def fit_domain_code(
     code of every domain of the model; from the best of these ends it goes on, ever more slowly.
 
     Args:
-        images: N of them, as ``Translator.encode`` takes them; sixteen are enough.
+        images: N of them, as ``Translator.encode`` takes them; sixteen were measured.
         steps: of gradient descent, a quarter of them from each start.
         watch: a context for each descent, named after its start, for a display.
 
