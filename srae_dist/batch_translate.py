@@ -10,27 +10,23 @@ import contextlib
 import dataclasses
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from srae_dist import __version__
 from srae_dist.core.errors import ExitCode, SraeError, UserError
-from srae_dist.core.urls import without_secrets
 from srae_dist.translation.options import Format, Options, OutKind, Precision, check_places
 
 if TYPE_CHECKING:
     from srae_dist.runtime.launch import World
     from srae_dist.translation.agreement import Agreement
-    from srae_dist.translation.inputs import Images, Unit
-    from srae_dist.translation.job import State, Total
+    from srae_dist.translation.inputs import Images
+    from srae_dist.translation.job import State
     from srae_dist.translation.outputs import Output
     from srae_dist.translation.pipeline import Machine
     from srae_dist.translation.translator import Translator
-
-_SHOWN = 20  # failures named on the screen; all are in the list on disk
 
 
 def batch_translate(
@@ -161,6 +157,7 @@ def translate_all(
     """Translate what is not done yet, on all ranks; return the exit code."""
     from srae_dist.runtime.launch import choose_precision
     from srae_dist.runtime.threads import choose
+    from srae_dist.translation import words
     from srae_dist.translation.agreement import Agreement
     from srae_dist.translation.job import PARTIAL, State
     from srae_dist.translation.setup import build_machine, build_output, describe_job
@@ -183,9 +180,11 @@ def translate_all(
                 agreement.any(True)
                 raise
             if agreement.any(state is State.FINISHED):
-                return say_finished(options) if world.is_main else ExitCode.DONE
+                return words.say_finished(options) if world.is_main else ExitCode.DONE
             if world.is_main:
-                introduce(options, file, job, inputs, world, resumes=state is State.UNFINISHED)
+                words.introduce(
+                    options, file, job, inputs, world, resumes=state is State.UNFINISHED
+                )
             code = work(options, machine, output, inputs, job, facts, world, agreement)
     finally:
         agreement.close()
@@ -228,6 +227,8 @@ def work(
     """Do this rank's share of the units; the main process brings all to their end."""
     from srae_dist.runtime import console
     from srae_dist.runtime.signals import StopRequest
+    from srae_dist.translation import words
+    from srae_dist.translation.agreement import told_at_once
     from srae_dist.translation.job import Progress, conclude
     from srae_dist.translation.run import codec_threads, run_units
 
@@ -255,7 +256,8 @@ def work(
         left = progress.todo(output.units)
         if stopped and left:
             if world.is_main:
-                say_stopped(output, left, stop.reason or "another rank failed or was stopped")
+                reason = stop.reason or "another rank failed or was stopped"
+                words.say_stopped(output, left, reason)
             return ExitCode.STOPPED
         if not world.is_main:
             return ExitCode.DONE
@@ -266,119 +268,9 @@ def work(
             )
         output.publish(progress)
         records = (progress.load(unit) for unit in output.units)
-        total = conclude(options.out, job, records, facts=facts, shown=_SHOWN)
+        total = conclude(options.out, job, records, facts=facts, shown=words.SHOWN)
     speed = f" in {seconds:.1f} s ({images / seconds:,.0f} images/s)" if images else ""
-    return say_total(options, total, speed)
-
-
-def introduce(
-    options: Options,
-    file: Path,
-    job: dict[str, Any],
-    inputs: Images,
-    world: World,
-    *,
-    resumes: bool,
-) -> None:
-    """Say what is about to be done."""
-    from srae_dist.runtime import console
-
-    source, references = map(without_secrets, (options.source, options.references or ""))
-    code: str = {
-        "mean": f"mean code of {options.to}",
-        "reference": f"of {options.reference}",
-        "references": f"of an image of {references} for each, seed {options.seed}",
-    }[job["code"]["kind"]]
-    made, size = job["output"], job["output"]["size"]
-    console.facts(
-        f"srae_dist {__version__}: translate to {options.to}",
-        {
-            "checkpoint": f"{file}, step {job['checkpoint']['step']:,}",
-            "input": f"{len(inputs):,} images of the {inputs.kind} {source}"
-            + (f", from {options.from_}" if options.from_ else ""),
-            "output": f"{made['kind']} {options.out}; {made['format']}, {size} x {size}",
-            "code": code + (", content codes drawn" if options.sample else ""),
-            "machine": f"{world.describe()}, {job['precision']}, batches of {options.batch}",
-        },
-    )
-    for note in inputs.notes:
-        console.info(note)
-    if resumes:
-        console.info("An earlier run was stopped; it goes on with what is not done yet.")
-
-
-def say_stopped(output: Output, left: Sequence[Unit], reason: str) -> None:
-    """Say how far it came, and how it goes on."""
-    from srae_dist.runtime import console
-
-    missing = sum(map(len, left))
-    done = sum(map(len, output.units)) - missing
-    console.info(
-        f"Stopped ({reason}); {done:,} images are done and kept, {missing:,} are left. "
-        "Run the same command again to go on."
-    )
-
-
-def say_finished(options: Options) -> int:
-    """Say that there is nothing to do; return the exit code of the run that did it."""
-    from srae_dist.runtime import console
-    from srae_dist.translation.job import FAILED, read_summary
-
-    summary = read_summary(options.out)
-    console.info(
-        f"{options.out} is finished: {summary['translated']:,} of {summary['images']:,} images "
-        "are translated. Do it again with --force."
-    )
-    if summary["failed"]:
-        console.warn(f"{summary['failed']:,} are not; they are listed in {options.out / FAILED}.")
-    return exit_code(options, summary["failed"])
-
-
-def say_total(options: Options, total: Total, speed: str) -> int:
-    """Show what was made and what could not be; return the exit code."""
-    from srae_dist.runtime import console
-    from srae_dist.translation.job import FAILED, PROVENANCE
-
-    images = total.translated + total.failed
-    console.info(
-        f"Translated {total.translated:,} of {images:,} images to {options.to}{speed}.\n"
-        f"They are in {options.out}, their origins in {options.out / PROVENANCE}."
-    )
-    for name in total.unreadable_references[:_SHOWN]:
-        console.warn(f"cannot read the reference {name}; others were drawn instead.")
-    for line in total.first_failed:
-        console.warn(f"{line['input']}: {line['reason']}")
-    if total.failed:
-        code = exit_code(options, total.failed)
-        hint = f" --allow-bad {total.failed} accepts that." if code != ExitCode.DONE else ""
-        console.warn(
-            f"{total.failed:,} of {images:,} images are not translated; all are listed in "
-            f"{options.out / FAILED}.{hint}"
-        )
-    return exit_code(options, total.failed)
-
-
-def exit_code(options: Options, failed: int) -> int:
-    """Return 0, or 1 if more images failed than are allowed to."""
-    return ExitCode.DONE if failed <= options.allow_bad else ExitCode.SOME_FAILED
-
-
-@contextlib.contextmanager
-def told_at_once(agreement: Agreement, world: World) -> Iterator[None]:
-    """Where a rank of several fails, say why at once, and let the others finish what is theirs.
-
-    Without its word they would wait for it, and break off when it is gone.
-    """
-    from srae_dist.runtime import console
-
-    try:
-        yield
-    except SraeError as error:
-        if world.size > 1:
-            console.error(str(error))
-            agreement.any(True)
-            error.args = ()  # said
-        raise
+    return words.say_total(options, total, speed)
 
 
 @contextlib.contextmanager

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
+
+from srae_dist.core.errors import SraeError
+from srae_dist.runtime import console
+
+if TYPE_CHECKING:
+    from srae_dist.runtime.launch import World
 
 
 class Agreement:
@@ -28,3 +37,19 @@ class Agreement:
         """Leave the other ranks."""
         if self._group is not None:
             dist.destroy_process_group()
+
+
+@contextlib.contextmanager
+def told_at_once(agreement: Agreement, world: World) -> Iterator[None]:
+    """Where a rank of several fails, say why at once, and let the others finish what is theirs.
+
+    Without its word they would wait for it, and break off when it is gone.
+    """
+    try:
+        yield
+    except SraeError as error:
+        if world.size > 1:
+            console.error(str(error))
+            agreement.any(True)
+            error.args = ()  # said
+        raise
