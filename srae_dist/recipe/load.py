@@ -29,7 +29,7 @@ DEFAULT = "default"
 SET = "--set"
 _SHOWN = 8  # names of files in a message
 _LONGEST = 80  # characters of a value in a message
-_NAME = re.compile(r"(?!\.{1,2}$)[^/\\\0]{1,100}", re.DOTALL)  # of a folder
+_NAME = re.compile(r"(?!\.{1,2}\Z)[^/\\\0]{1,100}", re.DOTALL)  # of a folder
 _HEADER = re.compile(r"\s*\[\s*([\w-]+)\s*\]")
 _KEY = re.compile(r"\s*([\w-]+)\s*(?:\.\s*([\w-]+)\s*)?=")
 

@@ -20,6 +20,10 @@ texts = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
 positive = st.floats(min_value=1e-300, max_value=1e300)
 
 
+def can_name_a_folder(text: str) -> bool:
+    return not {"/", "\\", "\0"} & {*text} and text not in (".", "..")
+
+
 def recipe_of(**sections: dict[str, Any]) -> Recipe:
     return Recipe.model_validate({"name": "mine", **sections})
 
@@ -28,7 +32,7 @@ def recipe_of(**sections: dict[str, Any]) -> Recipe:
 def recipes(draw: st.DrawFn) -> Recipe:
     return Recipe.model_validate(
         {
-            "name": draw(texts.filter(lambda name: not {"/", "\\", "\0"} & {*name})),
+            "name": draw(texts.filter(can_name_a_folder)),
             "run": {"dir": draw(st.none() | texts), "trackers": draw(st.lists(texts, max_size=3))},
             "data": {
                 "domains": draw(st.none() | st.lists(texts, min_size=2, max_size=4)),
