@@ -54,21 +54,6 @@ def uniform(slots: Tensor, count: int, key: int) -> Tensor:
     return (_lowbias32(rows ^ _lowbias32(place + 1)) >> 8).float() * 2.0**-24
 
 
-def kept(slots: Tensor, count: int, *, rate: float, key: int) -> Tensor:
-    """Return ``count`` booleans for each slot, N x count: false with probability ``rate``.
-
-    For dropout. The rate is rounded to 256ths: four of them come from one hash, which costs a
-    quarter of what ``uniform`` does.
-    """
-    import torch
-
-    rows = hash_bits(slots, key)[:, None]
-    place = torch.arange((count + 3) // 4, device=slots.device)[None, :]
-    bits = _lowbias32(rows ^ _lowbias32(place + 1))
-    bytes_ = torch.cat([(bits >> shift) & 0xFF for shift in (0, 8, 16, 24)], dim=1)
-    return bytes_[:, :count] >= round(rate * 256)
-
-
 def normal(slots: Tensor, shape: tuple[int, ...], key: int) -> Tensor:
     """Return standard normal float32 noise of shape ``(len(slots), *shape)``.
 

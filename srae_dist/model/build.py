@@ -55,14 +55,8 @@ def build_discriminator(
         numbers = model.content_channels * model.code_size**2
         width = 2 * model.discriminator_width
         dense = [
-            DenseDiscriminator(
-                numbers=numbers,
-                num_domains=num_domains,
-                width=width,
-                dropout=model.discriminator_dropout,
-                key=randomness.seed_of(seed, "dropout", number),
-            )
-            for number in range(model.dense_discriminators)
+            DenseDiscriminator(numbers=numbers, num_domains=num_domains, width=width)
+            for _ in range(model.dense_discriminators)
         ]
         return Panel([convolutions, *dense])
 

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from srae_dist.core import randomness
 from srae_dist.model.blocks import memory_format_of
 
 
@@ -49,9 +48,6 @@ class CodeDiscriminator(nn.Module):
         return self.out(self.layers(z).mean(dim=(2, 3))).float()  # type: ignore[no-any-return]
 
 
-_OF_INPUTS = 0.4  # dropout of a perceptron's inputs, as a share of that of its hidden units
-
-
 class DenseDiscriminator(nn.Module):
     """Code maps N C a b to domain logits N m, position by position at first hand: a perceptron.
 
@@ -59,18 +55,9 @@ class DenseDiscriminator(nn.Module):
     overlook what tells the domain at one of them alone.
     """
 
-    def __init__(
-        self,
-        *,
-        numbers: int,  # C a b
-        num_domains: int,  # m
-        width: int,  # hidden units
-        dropout: float = 0.0,  # share of hidden units left out where slots are given
-        key: int = 0,  # of which ones
-    ) -> None:
+    def __init__(self, *, numbers: int, num_domains: int, width: int) -> None:
+        """``numbers``: C a b."""
         super().__init__()
-        self.dropout = dropout
-        self.key = key
         self.layers = nn.Sequential(
             nn.Flatten(),
             nn.Linear(numbers, width),
@@ -80,16 +67,8 @@ class DenseDiscriminator(nn.Module):
             nn.Linear(width, num_domains),
         )
 
-    def forward(self, z: Tensor, slots: Tensor | None = None) -> Tensor:
-        """``slots``: int64 N, name what is left out of each code; without them nothing is."""
-        h = z.contiguous()
-        for number, layer in enumerate(self.layers):
-            if slots is not None and self.dropout and isinstance(layer, nn.Linear):
-                rate = self.dropout * (_OF_INPUTS if number == 1 else 1.0)
-                stays = randomness.kept(slots, h.shape[1], rate=rate, key=self.key + number)
-                h = h * stays.to(h.dtype) / (1.0 - rate)
-            h = layer(h)
-        return h.float()
+    def forward(self, z: Tensor) -> Tensor:
+        return self.layers(z.contiguous()).float()  # type: ignore[no-any-return]
 
 
 class Panel(nn.Module):
@@ -99,15 +78,9 @@ class Panel(nn.Module):
         super().__init__()
         self.members = nn.ModuleList(members)
 
-    def forward(self, z: Tensor, slots: Tensor | None = None) -> Tensor:
-        """``slots``: int64 N, where it learns; perceptrons leave out some of what they see."""
-        return torch.cat(
-            [
-                member(z, slots) if isinstance(member, DenseDiscriminator) else member(z)
-                for member in self.members
-            ]
-        )
+    def forward(self, z: Tensor) -> Tensor:
+        return torch.cat([member(z) for member in self.members])
 
-    def perceptrons(self, z: Tensor, slots: Tensor) -> Tensor:
-        """The answers of the dense members alone, where they learn."""
-        return torch.cat([m(z, slots) for m in self.members if isinstance(m, DenseDiscriminator)])
+    def perceptrons(self, z: Tensor) -> Tensor:
+        """The answers of the dense members alone."""
+        return torch.cat([m(z) for m in self.members if isinstance(m, DenseDiscriminator)])

@@ -99,7 +99,6 @@ class Objective(nn.Module):
         self.domain_key = randomness.seed_of(seed, "domain noise")
         self.share = share
         self.share_key = randomness.seed_of(seed, "decoded")
-        self.memory_key = randomness.seed_of(seed, "remembered")
         self.pooled = pooled
 
     def forward(
@@ -123,12 +122,12 @@ class Objective(nn.Module):
         }
         measures: dict[str, Tensor] = {}
         for name, q, z in self.discriminator_inputs(views[View.DETACHED]):
-            logits = self.learning(q, z, slots)
+            logits = q(z)
             losses[f"discriminator_{name}"] = terms.discriminator(logits, domains)
             measures |= _watch(f"q_{name}", logits.detach(), domains)
         if self.memory is not None:
             losses["discriminator_c"] = self.recalled(
-                self.memory, losses["discriminator_c"], views[View.DETACHED].mean, domains, slots
+                self.memory, losses["discriminator_c"], views[View.DETACHED].mean, domains
             )
         total = torch.stack([losses[name] for name in self.term_names]) @ weights
         measures["sigma_c"] = codes.content.sigma.detach().mean()
@@ -193,23 +192,11 @@ class Objective(nn.Module):
             codes.content.mean,
         )
 
-    def learning(self, q: nn.Module, z: Tensor, slots: Tensor) -> Tensor:
-        """A discriminator's answers where it learns: its perceptrons leave out part of a code."""
-        if isinstance(q, Panel):
-            return q(z, slots.repeat(len(z) // len(slots)))  # type: ignore[no-any-return]
-        return q(z)  # type: ignore[no-any-return]
-
-    def recalled(
-        self, memory: Memory, loss: Tensor, codes: Tensor, domains: Tensor, slots: Tensor
-    ) -> Tensor:
+    def recalled(self, memory: Memory, loss: Tensor, codes: Tensor, domains: Tensor) -> Tensor:
         """q_c's loss, averaged with that of its perceptrons over codes of past micro-batches."""
         assert isinstance(self.q_c, Panel)
         old, whose = memory.swap(codes, domains)
-        # what is left out of a remembered code is another part each time
-        places = randomness.hash_bits(slots[:1], self.memory_key) + torch.arange(
-            len(whose), device=whose.device
-        )
-        past = terms.discriminator_of_known(self.q_c.perceptrons(old, places), whose)
+        past = terms.discriminator_of_known(self.q_c.perceptrons(old), whose)
         known = (whose >= 0).sum()
         share = known / (known + len(domains))
         return (1 - share) * loss + share * past

@@ -105,8 +105,6 @@ class Model(Section):
     """Channels of q_c and hidden units of q_d."""
     dense_discriminators: Annotated[int, Field(ge=0, le=16)] = 0
     """Perceptrons on whole content codes that look for the domain beside q_c's convolutions."""
-    discriminator_dropout: Annotated[float, Field(ge=0.0, le=0.9)] = 0.0
-    """Share of the perceptrons' hidden units left out as they learn, lest they learn by heart."""
     content_levels: Annotated[int, Field(ge=0, le=256)] = 0
     """mu_c takes one of so many values from -1 to 1 (2 or more); 0: any, unbounded (paper)."""
     decoder: Literal["concat", "modulate"] = "concat"
@@ -264,11 +262,6 @@ class Recipe(Section):
             raise ValueError(
                 f"objective.q_memory = {self.objective.q_memory} is for perceptrons to learn from, "
                 "and model.dense_discriminators = 0 has none"
-            )
-        if self.model.discriminator_dropout and not self.model.dense_discriminators:
-            raise ValueError(
-                f"model.discriminator_dropout = {self.model.discriminator_dropout:g} is of "
-                "perceptrons, and model.dense_discriminators = 0 has none"
             )
         if train.micro_batch is not None and train.global_batch % train.micro_batch:
             raise ValueError(

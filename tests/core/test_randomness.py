@@ -161,20 +161,3 @@ def test_slots_never_share_their_numbers_in_another_order() -> None:
         pair = randomness.normal(torch.tensor([95738, 463353]), (64, 4, 4), key)
         shared = set(pair[0].flatten().tolist()) & set(pair[1].flatten().tolist())
         assert len(shared) <= 2
-
-
-@pytest.mark.parametrize("rate", [0.0, 0.2, 0.5, 0.9])
-def test_dropout_leaves_out_its_share_each_time_another(rate: float) -> None:
-    stays = randomness.kept(SLOTS, 1022, rate=rate, key=KEY)
-    assert stays.shape == (1024, 1022)
-    error = 5 * (rate * (1 - rate) / stays.numel()) ** 0.5
-    assert abs(float(stays.double().mean()) - (1 - round(rate * 256) / 256)) <= error
-    assert torch.equal(stays[3:5], randomness.kept(SLOTS[3:5], 1022, rate=rate, key=KEY))
-    if rate:
-        bound = 5 / stays[1:].numel() ** 0.5
-        numbers = stays.double()
-        other = randomness.kept(SLOTS, 1022, rate=rate, key=KEY + 1).double()
-        assert abs(correlation(numbers[1:], numbers[:-1])) < bound  # neighbouring slots
-        assert abs(correlation(numbers[:, 1:], numbers[:, :-1])) < bound  # and places
-        assert abs(correlation(numbers[:, 256:], numbers[:, :-256])) < bound  # of one hash
-        assert abs(correlation(numbers, other)) < bound

@@ -17,7 +17,6 @@ from tests.engine.runs import log, tensors, train, write_recipe
 PLUS = {
     "model__content_levels": 3,
     "model__dense_discriminators": 1,
-    "model__discriminator_dropout": 0.5,
     "model__decoder": "modulate",
     "objective__route": "encoder",
     "objective__confusion": "uniform",
