@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -23,16 +23,21 @@ class Augmentation:
     crop: float = 0.0
     light: float = 0.0
     seed: int = 0
+    keys: dict[str, int] = field(init=False)  # made once: hashing text would break a compiled graph
+
+    def __post_init__(self) -> None:
+        keys = {name: randomness.seed_of(self.seed, name) for name in ("flip", "crop", "light")}
+        object.__setattr__(self, "keys", keys)
 
     def __call__(self, x: Tensor, slots: Tensor) -> Tensor:
         """Change images N C H W in [-1, 1], each as its slot (int64 N) says."""
         if self.flip:
-            mirrored = randomness.coin(slots, self._key("flip"))[:, None, None, None]
+            mirrored = randomness.coin(slots, self.keys["flip"])[:, None, None, None]
             x = torch.where(mirrored, x.flip(3), x)
         if self.crop:
-            x = self._cropped(x, randomness.uniform(slots, 3, self._key("crop")))
+            x = self._cropped(x, randomness.uniform(slots, 3, self.keys["crop"]))
         if self.light:
-            change = self.light * (2 * randomness.uniform(slots, 2, self._key("light")) - 1)
+            change = self.light * (2 * randomness.uniform(slots, 2, self.keys["light"]) - 1)
             contrast, brightness = change[:, :, None, None, None].unbind(1)
             x = (x * (1 + contrast) + brightness).clamp(-1, 1)
         return x
@@ -44,6 +49,3 @@ class Augmentation:
         theta = torch.cat([torch.diag_embed(side[:, None].expand(-1, 2)), place[:, :, None]], dim=2)
         grid = F.affine_grid(theta, list(x.shape), align_corners=False)
         return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
-
-    def _key(self, name: str) -> int:
-        return randomness.seed_of(self.seed, name)
