@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,11 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
+from srae_dist import add_domain as command
 from srae_dist.cli import app
 from srae_dist.core.errors import UserError
 from srae_dist.runtime import checkpoint
-from srae_dist.translation.fitting import EXEMPLARS, fit_domain_code
+from srae_dist.translation.fitting import EXEMPLARS, STEPS, fit_domain_code
 from srae_dist.translation.inputs import open_images
 from srae_dist.translation.translator import Translator, load
 from tests.translation.tiny import DOMAINS, SIZE, picture, save_pictures, save_run, translate
@@ -63,6 +65,11 @@ def test_the_fitted_code_draws_the_images_better_than_any_start(run: Path, count
         assert error(translator, images, code) == pytest.approx(fit.before[name], abs=1e-4)
     own = translator.encode(images).domain.mean.mean(dim=0)
     assert error(translator, images, own) == pytest.approx(fit.before[EXEMPLARS], abs=1e-4)
+
+
+def test_the_command_takes_the_steps_that_were_measured() -> None:
+    """It names the number itself, so that asking for help loads no network."""
+    assert inspect.signature(command.add_domain).parameters["steps"].default == STEPS
 
 
 def test_a_code_that_drew_the_images_is_found_again(run: Path) -> None:
