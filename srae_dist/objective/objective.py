@@ -129,7 +129,8 @@ class Objective(nn.Module):
             losses["discriminator_c"] = self.recalled(
                 self.memory, losses["discriminator_c"], views[View.DETACHED].mean, domains
             )
-        total = torch.stack([losses[name] for name in self.term_names]) @ weights
+        found = torch.stack([losses[name] for name in self.term_names])
+        total = (found * weights).sum()  # autocast would round a matrix product's weights to bf16
         measures["sigma_c"] = codes.content.sigma.detach().mean()
         measures["sigma_d"] = codes.domain.sigma.detach().mean()
         return total, {name: losses[name].detach() for name in self.term_names} | measures
