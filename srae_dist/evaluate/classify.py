@@ -42,6 +42,14 @@ def classify(
         Literal["natural", "equal"],
         typer.Option(help="How likely a class is: as often as in training, or all alike."),
     ] = "natural",
+    adapt: Annotated[
+        bool,
+        typer.Option(
+            "--adapt",
+            help="Also by the nearest class mean, and by means moved to the images that are "
+            "scored (without their labels).",
+        ),
+    ] = False,
     train_split: Annotated[str, typer.Option(help="Split to learn from.")] = "train",
     test_split: Annotated[str, typer.Option(help="Split that is scored.")] = "test",
     per_domain: Annotated[
@@ -85,7 +93,14 @@ def classify(
     train, test = (encode_split(translator, split, per_domain=per_domain) for split in splits)
     with one_core():
         section = measure(
-            train, test, code=from_, label=label, seeds=seeds, prior=prior, names=names
+            train,
+            test,
+            code=from_,
+            label=label,
+            seeds=seeds,
+            prior=prior,
+            names=names,
+            adapt=adapt,
         )
     _show(section)
     if json is not None:

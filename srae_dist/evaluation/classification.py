@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from srae_dist.core import randomness
 from srae_dist.core.errors import UserError, did_you_mean
 from srae_dist.evaluation import subsets
+from srae_dist.evaluation.adaptation import nearest_means
 from srae_dist.evaluation.classification_tables import SOURCES, describe, make_tables
 from srae_dist.evaluation.encoded import Encoded
 from srae_dist.evaluation.probes import PROBES, fit, probe
@@ -46,6 +47,7 @@ def classify(
     seeds: int = 3,
     prior: Prior = "natural",
     names: Sequence[str] = PROBES,
+    adapt: bool = False,
 ) -> Section:
     """Fit probes of a code to a label and score them on training and held-out images.
 
@@ -55,6 +57,8 @@ def classify(
         seeds: fits of each probe, each on nine tenths of the training images of its own.
         prior: "natural" answers as often as training has a class; "equal" takes every class to be
             as likely, as training with data.balance = domain does.
+        adapt: also classify by the nearest class mean, and by means moved to the test images,
+            without their labels. No choice between these and the probes is made.
 
     Returns:
         Section "classification", values: ``probes`` {name: {cv, train, test}}, each with accuracy,
@@ -62,7 +66,7 @@ def classify(
         answer, mean numbers of images over seeds); ``chosen`` and ``chosen_by``; the chosen
         probe's ``test_accuracy``, ``test_balanced_accuracy``, ``test_auc``, ``train_accuracy``;
         ``chance``, ``majority``, ``classes``, ``images``, ``seeds``, ``code``, ``label`` and
-        ``prior``.
+        ``prior``; with ``adapt`` also ``means`` {"nearest_mean", "adapted": {train, test}}.
 
     Raises:
         UserError: no such label, fewer than two classes, no image has the label, or a code is not
@@ -101,6 +105,12 @@ def classify(
         "chosen_by": f"{measure} over {FOLDS} folds of the training codes",
         **_headline(probes[chosen]),
     }
+    if adapt:
+        scored = nearest_means((x, y), (u, truth), classes=len(classes), seeds=seeds)
+        values["means"] = {
+            name: {"train": _values(parts[0]), "test": _values(parts[1])}
+            for name, parts in scored.items()
+        }
     return Section(
         name="classification",
         title=f"Classification: {label} from {SOURCES[code]}",

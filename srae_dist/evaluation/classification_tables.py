@@ -15,6 +15,11 @@ SOURCES = {
     "both": "both codes",
 }
 
+MEANS = {
+    "nearest_mean": "nearest class mean",
+    "adapted": "nearest class mean, moved to the test images",
+}
+
 
 def make_tables(values: Mapping[str, Any]) -> list[Table]:
     """Return accuracies of all probes, and the chosen one's confusion matrices."""
@@ -29,6 +34,17 @@ def make_tables(values: Mapping[str, Any]) -> list[Table]:
         ]
         for name, found in values["probes"].items()
     ]
+    for name, found in values.get("means", {}).items():
+        rows.append(
+            [
+                MEANS[name],
+                "-",
+                percent(found["train"], "accuracy") if name == "nearest_mean" else "-",
+                percent(found["test"], "accuracy"),
+                percent(found["test"], "balanced_accuracy"),
+                number(found["test"], "auc"),
+            ]
+        )
     chance, majority = f"{100 * values['chance']:.1f} %", f"{100 * values['majority']:.1f} %"
     rows.append(["always the most frequent class", "-", "-", majority, chance, "0.500"])
     columns = ("Probe", "Folds", "Training", "Test", "Test, balanced", "Test, AUC")
@@ -68,6 +84,12 @@ def describe(values: Mapping[str, Any]) -> str:
     )
     if values["prior"] == "equal":
         text += " Every class was taken to be as likely."
+    if "means" in values:
+        text += (
+            " Moved: class means went to the middle of the test images nearest to them, all of "
+            "them together and without labels, until none moved. It helps where the test images "
+            "come from elsewhere, and can harm where they do not, or where a class is not there."
+        )
     if values["test_images_of_unseen_classes"]:
         text += (
             f" {values['test_images_of_unseen_classes']:,} test images are of classes that "

@@ -36,14 +36,17 @@ def test_a_table_and_a_file(
     model: Path, face_shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "out" / "classes.json"
-    assert command(model, face_shards, "--seeds", 2, "--per-domain", 30, "--json", file) == 0
+    options = ("--seeds", 2, "--per-domain", 30, "--adapt", "--json", file)
+    assert command(model, face_shards, *options) == 0
     output = capsys.readouterr().out
     assert "nearest neighbours (chosen)" in output
+    assert "moved to the test images" in output
     assert "Confusion, test images" in output
     found = json.loads(file.read_text())
     assert found["step"] == 7
     assert found["images"] == {"train": 60, "test": 10}
     assert found["code"] == found["label"] == "domain"
+    assert {"nearest_mean", "adapted"} == found["means"].keys()
     assert found["splits"] == {"train": "train", "test": "test"}
     assert f"{100 * found['test_accuracy']:.1f} %" in output
 
