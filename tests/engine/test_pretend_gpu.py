@@ -23,7 +23,7 @@ from srae_dist.objective.objective import Objective
 from srae_dist.recipe.load import load_recipe
 from srae_dist.recipe.schema import Recipe
 
-RECIPES = sorted(Path("recipes").glob("*.toml"))
+RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
 IMAGES = 24
 
 
