@@ -50,6 +50,16 @@ def classify(
             "scored (without their labels).",
         ),
     ] = False,
+    views: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=1000,
+            help="Views of every image that codes are averaged over: as it is, and N - 1 changed "
+            "at random as in training (data.crop, light, flip).",
+        ),
+    ] = 1,
     train_split: Annotated[str, typer.Option(help="Split to learn from.")] = "train",
     test_split: Annotated[str, typer.Option(help="Split that is scored.")] = "test",
     per_domain: Annotated[
@@ -81,6 +91,7 @@ def classify(
     from srae_dist.data.opened import open_split
     from srae_dist.evaluate.encoding import encode_split
     from srae_dist.evaluate.one_core import one_core
+    from srae_dist.evaluate.views import Views
     from srae_dist.evaluation.classification import classify as measure
     from srae_dist.runtime import checkpoint
     from srae_dist.translation.setup import find_device
@@ -90,7 +101,10 @@ def classify(
     splits = [open_split(shards, name) for name in (train_split, test_split)]
     translator = load(file)
     translator.to(find_device(device, default=translator.device))
-    train, test = (encode_split(translator, split, per_domain=per_domain) for split in splits)
+    show = Views(translator, views)
+    train, test = (
+        encode_split(translator, split, per_domain=per_domain, views=show) for split in splits
+    )
     with one_core():
         section = measure(
             train,
@@ -102,9 +116,9 @@ def classify(
             names=names,
             adapt=adapt,
         )
-    _show(section)
+    _show(section, views)
     if json is not None:
-        _save(json, section, file, translator, splits)
+        _save(json, section, file, translator, splits, views)
 
 
 def _chosen(probes: list[str] | None) -> tuple[str, ...]:
@@ -119,17 +133,24 @@ def _chosen(probes: list[str] | None) -> tuple[str, ...]:
     return tuple(name for name in known if not probes or name in probes)
 
 
-def _show(section: Section) -> None:
+def _show(section: Section, views: int) -> None:
     from srae_dist.runtime import console
 
     console.info(section.title)
     console.info(section.text)
+    if views > 1:
+        console.info(f"Codes are means over {views} views of every image, changed as in training.")
     for table in section.tables:
         console.table(table.columns, table.rows, title=table.title)
 
 
 def _save(
-    json: Path, section: Section, file: Path, translator: Translator, splits: list[OpenSplit]
+    json: Path,
+    section: Section,
+    file: Path,
+    translator: Translator,
+    splits: list[OpenSplit],
+    views: int,
 ) -> None:
     """Write the values, and what they are of."""
     from srae_dist.core import atomic
@@ -139,6 +160,7 @@ def _save(
         "checkpoint": str(file),
         "step": translator.step,
         "shards": splits[0].store.name,
+        "views": views,
         "splits": {"train": splits[0].name, "test": splits[1].name},
     }
     try:

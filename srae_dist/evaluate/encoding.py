@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from srae_dist.core.errors import SraeError, UserError
 from srae_dist.data.reader import take
-from srae_dist.evaluation.encode import Chunk, Floats, Pixels, choose_rows, encode_chunks, join
+from srae_dist.evaluation.encode import (
+    Chunk,
+    Encode,
+    Floats,
+    Pixels,
+    choose_rows,
+    encode_chunks,
+    join,
+)
 from srae_dist.evaluation.encoded import Encoded
 from srae_dist.evaluation.facts import factors_of, labels_of, read_infos
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from srae_dist.data.opened import OpenSplit
-    from srae_dist.translation.translator import Translator
+    from srae_dist.translation.translator import ImageLike, Translator
 
     Rows = NDArray[np.int64]
 
 BATCH = 64  # images encoded together
 Gather = Callable[[list[Any]], list[Any]]  # all ranks' lists, joined
+Show = Callable[[Pixels], "Iterable[ImageLike]"]  # images to views of them
 
 
 def encode_split(
@@ -33,6 +43,7 @@ def encode_split(
     world: int = 1,
     batch: int = BATCH,
     gather: Gather | None = None,
+    views: Show | None = None,
 ) -> Encoded:
     """Encode images of every domain of a split; a collective call where ``world`` is above 1.
 
@@ -40,6 +51,7 @@ def encode_split(
         per_domain: images of each domain at most, drawn from the whole split; None for all.
         batch: images encoded together, whatever the number of ranks.
         gather: joins the ranks' lists on all of them; default accelerate's.
+        views: shows a batch several times; codes are means over what it shows. Default: as it is.
 
     Returns:
         Means of codes in fp32 and all that is known, in the index's order, equal on all ranks.
@@ -50,7 +62,8 @@ def encode_split(
     """
     domain = domain_numbers(translator, opened)
     rows = choose_rows(domain, translator.domains, per_domain=per_domain, split=opened.name)
-    mine = _encode_mine(translator, opened, rows, batch=batch, rank=rank, world=world)
+    encode = _encoder(translator, views or (lambda pixels: (pixels,)))
+    mine = _encode_mine(encode, opened, rows, batch=batch, rank=rank, world=world)
     parts: list[list[Chunk] | str] = [mine] if world == 1 else (gather or _gather)([mine])
     for failure in (part for part in parts if isinstance(part, str)):
         raise UserError(failure)  # whoever failed, all ranks end
@@ -70,19 +83,32 @@ def encode_split(
     )
 
 
+def _encoder(translator: Translator, views: Show) -> Encode:
+    """Return what turns images into their codes' means, in fp32, averaged over views."""
+
+    def encode(pixels: Pixels) -> tuple[Floats, Floats]:
+        seen = [translator.encode(view) for view in views(pixels)]
+        content = _mean([codes.content.mean for codes in seen])
+        return content, _mean([codes.domain.mean for codes in seen])
+
+    return encode
+
+
+def _mean(tensors: list[Tensor]) -> Floats:
+    import torch
+
+    mean = torch.stack([tensor.float() for tensor in tensors]).mean(dim=0)
+    return mean.cpu().contiguous().numpy()
+
+
 def _encode_mine(
-    translator: Translator, opened: OpenSplit, rows: Rows, *, batch: int, rank: int, world: int
+    encode: Encode, opened: OpenSplit, rows: Rows, *, batch: int, rank: int, world: int
 ) -> list[Chunk] | str:
     """Encode this rank's chunks; return what went wrong instead of leaving others waiting."""
     reader = opened.reader()
 
     def read(some: Rows) -> Pixels:
         return reader.read(take(opened.index, some))
-
-    def encode(pixels: Pixels) -> tuple[Floats, Floats]:
-        codes = translator.encode(pixels)
-        content, domain = (code.mean.float().cpu() for code in (codes.content, codes.domain))
-        return content.contiguous().numpy(), domain.contiguous().numpy()
 
     try:
         return encode_chunks(rows, read=read, encode=encode, batch=batch, rank=rank, world=world)

@@ -27,6 +27,7 @@ def save_run(
     size: int = 32,
     vgg: str = "random",
     step: int = 7,
+    data: dict[str, float] | None = None,
 ) -> Path:
     """A run folder with one checkpoint."""
     autoencoder = build_autoencoder(MODEL, image_size=size, seed=step)
@@ -44,6 +45,7 @@ def save_run(
             "recipe": {
                 "name": "tiny",
                 "model": MODEL.model_dump(mode="json"),
+                "data": data or {},
                 "perceptual": perceptual,
             },
         },

@@ -64,9 +64,24 @@ def test_shards_behind_a_url_give_the_same_numbers(
     assert here == there
 
 
+def test_codes_are_means_over_views(
+    face_shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cropped = save_run(tmp_path / "run", data={"crop": 0.4, "light": 0.4})
+    options = (cropped, face_shards, "--per-domain", 5, "--seeds", 1, "--json")
+    assert command(*options, tmp_path / "one.json") == 0
+    assert "views" not in capsys.readouterr().out
+    assert command(*options, tmp_path / "three.json", "--views", 3) == 0
+    assert "means over 3 views" in capsys.readouterr().out
+    one, three = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("one", "three"))
+    assert (one["views"], three["views"]) == (1, 3)
+
+
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
+        (("--views", "0"), "--views"),
+        (("--views", "2"), "--views 2: the model was trained on images as they are"),
         (("--label", "digit"), "have no label 'digit'; choose from domain"),
         (("--test-split", "tset"), "has no split 'tset'"),
         (("--test-split", "train"), "are both 'train'"),
