@@ -720,7 +720,7 @@ MEASURING = [
     ),
     Case("classify", "an unknown classifier", f"{CLASSIFY} --probe svm", ("svm", "linear")),
     Case("classify", "a label that the shards lack", f"{CLASSIFY} --label age", ("age",)),
-    Case("classify", "no view at all", f"{CLASSIFY} --views 0", ("--views", "0")),
+    Case("classify", "no view at all", f"{CLASSIFY} --views 0", ("--views", "1")),
     Case("classify", "--json is a folder", f"{CLASSIFY} --json empty", ("empty", "folder")),
     Case(
         "classify",
