@@ -79,13 +79,14 @@ class OurStep:
         """Take some steps; returns the images seen."""
         images, begun = 0, time.perf_counter()
         for _ in range(steps):
-            images += len(self.stepper.take(self._count, self._watched()).keys)
+            images += len(self.stepper.take(self._count, self.watched()).keys)
             self._count += 1
-        _finish(self.stepper.accelerator.device)
+        finish(self.stepper.accelerator.device)
         self.worked += time.perf_counter() - begun
         return images
 
-    def _watched(self) -> Iterator[Batch]:
+    def watched(self) -> Iterator[Batch]:
+        """Yield the loader's batches, and note the time waited for them."""
         while True:
             begun = time.perf_counter()
             batch = next(self._batches)
@@ -109,7 +110,7 @@ def run(
         case = Case("step", size, "jpg", 80, longer=1)
         make_shards(case, Path(name), images=max(512, 4 * batch), folders=None)
         opened = open_split(name, "train")
-        ours = _ours(stack, recipe, world, opened, precision)
+        ours = our_step(stack, recipe, world, opened, precision)
         stepper = ours.stepper
         inputs = _inputs(opened, recipe, stepper.accelerator.device)
         weights = term_weights(0, stepper.objective.term_names, recipe.objective)
@@ -170,7 +171,7 @@ def ceiling(device: torch.device, *, bf16: bool) -> float:
             begun = time.perf_counter()
             for _ in range(5):
                 F.conv2d(x, weight, padding=1)
-            _finish(device)
+            finish(device)
             best = min(best, (time.perf_counter() - begun) / 5)
     return work / best
 
@@ -215,9 +216,10 @@ def remarks(result: Result) -> tuple[str, ...]:
     )
 
 
-def _ours(
+def our_step(
     stack: ExitStack, recipe: Recipe, world: World, opened: OpenSplit, precision: str
 ) -> OurStep:
+    """Build the recipe's step on one process, with a loader that ``stack`` closes."""
     objective = build_networks(
         recipe, opened.image_size, num_domains=len(opened.manifest.domains)
     ).to(world.device)
@@ -281,12 +283,13 @@ def _repeated(work: Callable[[], object], inputs: tuple[Tensor, ...], *, steps: 
     def repeat() -> int:
         for _ in range(steps):
             work()
-        _finish(device)
+        finish(device)
         return steps * images
 
     return timed(repeat)
 
 
-def _finish(device: torch.device) -> None:
+def finish(device: torch.device) -> None:
+    """Wait until a GPU has done all it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
