@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -67,6 +67,14 @@ def batch_translate(
             "(default: the mean code of the domain).",
         ),
     ] = None,
+    keep_style: Annotated[
+        bool,
+        typer.Option(
+            "--keep-style",
+            help="Each image keeps its own domain code, moved by the difference of the domains' "
+            "means (its own domain: --from, else the nearest).",
+        ),
+    ] = False,
     split: Annotated[
         str | None,
         typer.Option(help="Split of shards to translate; of a folder's shards, their name."),
@@ -114,6 +122,7 @@ def batch_translate(
         from_=from_,
         reference=reference,
         references=references,
+        keep_style=keep_style,
         split=split,
         out_kind=out_kind.value if out_kind else None,
         format=format.value,
@@ -201,6 +210,7 @@ def claim(options: Options, job: dict[str, Any], stack: contextlib.ExitStack) ->
     """
     from srae_dist.runtime.lock import locked
     from srae_dist.translation.job import PARTIAL, State, begin, look, tidy
+    from srae_dist.translation.run import writing
 
     state = look(options.out, job, force=options.force)
     if state is State.FINISHED and (options.out / PARTIAL).exists():  # it was killed at its end
@@ -230,7 +240,7 @@ def work(
     from srae_dist.translation import words
     from srae_dist.translation.agreement import told_at_once
     from srae_dist.translation.job import Progress, conclude
-    from srae_dist.translation.run import codec_threads, run_units
+    from srae_dist.translation.run import codec_threads, run_units, writing
 
     progress, begun = Progress(options.out), time.monotonic()
     todo = progress.todo(output.units)
@@ -271,17 +281,6 @@ def work(
         total = conclude(options.out, job, records, facts=facts, shown=words.SHOWN)
     speed = f" in {seconds:.1f} s ({images / seconds:,.0f} images/s)" if images else ""
     return words.say_total(options, total, speed)
-
-
-@contextlib.contextmanager
-def writing(out: Path) -> Iterator[None]:
-    """Tell a full disk, or a folder that may not be written to, in one sentence."""
-    from srae_dist.core import disk
-
-    try:
-        yield
-    except OSError as error:
-        raise UserError(disk.refusal(error, Path(error.filename or out))) from None
 
 
 def _no_bar() -> contextlib.AbstractContextManager[Callable[[int], None]]:

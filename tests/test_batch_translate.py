@@ -151,7 +151,7 @@ def test_what_cannot_be_read_is_listed_and_stops_nothing(
     assert translate(*command, "--allow-bad", 3, "--force") == ExitCode.SOME_FAILED
 
 
-@pytest.mark.parametrize("code", [(), ("--references", "REFS"), ("--sample",)])
+@pytest.mark.parametrize("code", [(), ("--references", "REFS"), ("--sample",), ("--keep-style",)])
 def test_neither_batches_nor_company_change_a_translation(
     run: Path, folder: Path, tmp_path: Path, code: tuple[str, ...]
 ) -> None:
@@ -183,6 +183,26 @@ def test_a_reference_gives_its_code(run: Path, folder: Path, tmp_path: Path) -> 
     model = srae_dist.load(run, device="cpu")
     wanted = model.translate(Image.open(folder / "z.png"), reference=Image.open(reference))
     assert np.abs(pixels(out / "z.png") - np.asarray(wanted).astype(int)).max() <= 1
+
+
+def test_each_image_keeps_its_style(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its own domain is the nearest, or what --from says."""
+    import srae_dist
+
+    folder = save_pictures(tmp_path / "in", ["a.png", "b.png", "c.png"])
+    model = srae_dist.load(run, device="cpu")
+    for source, words in ((None, ()), ("clay", ("--from", "clay"))):
+        out = tmp_path / f"out-{source}"
+        code = translate(run, folder, "--to", "anime", "--out", out, "--keep-style", *words)
+        assert code == ExitCode.DONE
+        assert "each image's own, moved to anime" in capsys.readouterr().out
+        assert {line["code"] for line in lines(out / "translations.jsonl")} == {"kept"}
+        for name in ("a.png", "c.png"):
+            image = Image.open(folder / name)
+            wanted = model.translate(image, to="anime", keep_style=True, source=source)
+            assert np.abs(pixels(out / name) - np.asarray(wanted).astype(int)).max() <= 1
 
 
 def test_random_references_differ_and_bad_ones_are_drawn_again(
@@ -333,6 +353,7 @@ def test_a_hostile_key_leads_nowhere(run: Path, tmp_path: Path, kind: str) -> No
         (("--to", "amine"), "Did you mean 'anime'"),
         (("--to", "anime", "--from", "phto"), "Did you mean 'photo'"),
         (("--to", "anime", "--reference", "a.png", "--references", "IN"), "exclude each other"),
+        (("--to", "anime", "--reference", "a.png", "--keep-style"), "exclude each other"),
         (("--to", "anime", "--reference", "nothing.png"), "nothing.png cannot be read"),
         (("--to", "anime", "--references", "nowhere"), "does not exist"),
         (("--to", "anime", "--split", "test"), "--split picks samples of shards"),

@@ -70,7 +70,8 @@ def _truth(values: Values) -> Iterator[Headline]:
     yield Headline(
         "error to the truth, over reconstruction's",
         f"{values['ratio']:.2f}",
-        f"1 is perfect; by the mean code {values['ratio_mean_code']:.2f}",
+        f"1 is perfect; by the mean code {values['ratio_mean_code']:.2f}, "
+        f"by moved codes {values['ratio_moved_code']:.2f}",
     )
 
 

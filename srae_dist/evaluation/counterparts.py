@@ -33,6 +33,7 @@ class Counterparts:
     reconstruction: Pixels  # the true counterparts, encoded and decoded
     by_true_code: Pixels  # translations with the true counterpart's own domain code
     by_mean_code: Pixels  # translations with the target domain's mean code
+    by_moved_code: Pixels  # with the source's own domain code, moved by the means' difference
     content: Floats  # N k a b: the source's content codes
     truth_content: Floats  # N k a b: the true counterparts'
 
@@ -106,6 +107,9 @@ def _each(
             reconstruction=decode_all(decode, content, codes),
             by_true_code=decode_all(decode, source.content, codes),
             by_mean_code=decode_all(decode, source.content, mean_codes[t]),
+            by_moved_code=decode_all(
+                decode, source.content, source.domain_code - mean_codes[s] + mean_codes[t]
+            ),
             content=source.content,
             truth_content=content,
         )

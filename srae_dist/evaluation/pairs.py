@@ -22,10 +22,16 @@ VERSIONS = {  # what is held against the truth, and its column
     "reconstruction": "reconstruction",
     "translation": "translation",
     "mean_code": "by mean code",
+    "moved_code": "by moved code",
     "source": "source",
     "nearest": "nearest",
     "nearest_to_truth": "nearest to truth",
     "mean_image": "mean image",
+}
+RATIOS = {  # of which version's L1 to the reconstruction's, and its column
+    "ratio": ("translation", "ratio"),
+    "ratio_mean_code": ("mean_code", "mean code's ratio"),
+    "ratio_moved_code": ("moved_code", "moved code's ratio"),
 }
 MEASURES = {
     "l1": "Mean absolute error of pixels in [0, 1] (lower is better)",
@@ -47,9 +53,10 @@ def against_truth(
         A section "truth". ``values["pairs"]["photo_to_anime"]`` has for each of ``VERSIONS`` the
         means over faces of ``l1``, ``psnr`` and ``vgg``, and ``l1_se``, the mean's standard error;
         ``ratio``, the translation's L1 over the reconstruction's, with the true counterpart's
-        domain code, and ``ratio_mean_code`` (None if the reconstruction's is 0); and
-        ``retrieval``, the share found by ``content_code`` and by ``pixels``, beside ``chance``.
-        ``values["ratio"]`` and ``values["ratio_mean_code"]`` are means over the pairs.
+        domain code, ``ratio_mean_code`` and ``ratio_moved_code`` (None if the reconstruction has
+        none); and ``retrieval``, the share found by ``content_code`` and by ``pixels``, beside
+        ``chance``.
+        ``values["ratio"]`` and the other two ratios are means over the pairs.
     """
     values = {f"{pair.source}_to_{pair.target}": _pair(pair, train, distance) for pair in pairs}
     return Section(
@@ -57,8 +64,7 @@ def against_truth(
         title="Translation against the truth",
         text=_text(pairs, train, distance.name),
         values={
-            "ratio": _mean([pair["ratio"] for pair in values.values()]),
-            "ratio_mean_code": _mean([pair["ratio_mean_code"] for pair in values.values()]),
+            **{name: _mean([pair[name] for pair in values.values()]) for name in RATIOS},
             "extractor": distance.name,
             "train_images": len(train),
             "pairs": values,
@@ -102,7 +108,7 @@ def _pair(pair: Counterparts, train: Encoded, distance: FeatureDistance) -> dict
             "vgg": float(far[name].mean()),
         }
     floor = values["reconstruction"]["l1"]
-    for name, version in (("ratio", "translation"), ("ratio_mean_code", "mean_code")):
+    for name, (version, _) in RATIOS.items():
         values[name] = values[version]["l1"] / floor if floor else None
     values["retrieval"] = {
         "content_code": retrieval(pair.content, pair.truth_content),
@@ -119,6 +125,7 @@ def _versions(pair: Counterparts, train: Pixels) -> dict[str, Pixels]:
         "reconstruction": pair.reconstruction,
         "translation": pair.by_true_code,
         "mean_code": pair.by_mean_code,
+        "moved_code": pair.by_moved_code,
         "source": pair.images,
         "nearest": train[nearest(pair.images, train)],
         "nearest_to_truth": train[nearest(pair.truth, train)],
@@ -155,18 +162,14 @@ def _tables(
     for measure, title in MEASURES.items():
         title = f"{title}: {extractor}" if measure == "vgg" else title
         digits = 2 if measure == "psnr" else 4
-        ratio = (
-            [("ratio", "ratio"), ("ratio_mean_code", "mean code's ratio")]
-            if measure == "l1"
-            else []
-        )
+        ratios = RATIOS if measure == "l1" else {}
         rows = [
             [pair.source, pair.target]
             + [f"{found[name][measure]:.{digits}f}" for name in VERSIONS]
-            + ["-" if found[name] is None else f"{found[name]:.2f}" for name, _ in ratio]
+            + ["-" if found[name] is None else f"{found[name]:.2f}" for name in ratios]
             for pair, found in zip(pairs, values.values(), strict=True)
         ]
-        heads = ["from", "to", *VERSIONS.values(), *(head for _, head in ratio)]
+        heads = ["from", "to", *VERSIONS.values(), *(head for _, head in ratios.values())]
         tables.append(Table(title, heads, rows))
     return [*tables, _retrieval_table(pairs, values)]
 
@@ -190,11 +193,12 @@ def _picture(pairs: Sequence[Counterparts]) -> Picture:
         rows += [
             (pair.source, pair.images[:SHOWN]),
             (f"· as {pair.target}", pair.by_mean_code[:SHOWN]),
+            ("· its style kept", pair.by_moved_code[:SHOWN]),
             (f"· true {pair.target}", pair.truth[:SHOWN]),
         ]
     caption = (
-        "Held-out faces, their translations with the target domain's mean code, and what the "
-        "same faces truly are in that domain."
+        "Held-out faces, their translations with the target domain's mean code and with their own "
+        "code moved there, and what the same faces truly are in that domain."
     )
     return Picture("truth", caption, grids.grid(rows))
 
@@ -206,7 +210,8 @@ def _text(pairs: Sequence[Counterparts], train: Encoded, extractor: str) -> str:
     return (
         f"Every built-in face can be drawn in every domain, so its true translation is known. "
         f"Held-out faces ({faces}) were translated into every other domain, once with the true "
-        "counterpart's own domain code (translation) and once with the target domain's mean code, "
+        "counterpart's own domain code (translation), once with the target domain's mean code and "
+        "once with the source's own code less its domain's mean plus the target's (moved code), "
         "and held against the true counterpart. Reconstruction is the true counterpart, encoded "
         "and decoded: no translation can be expected to come closer. Without any model there are: "
         "the source unchanged; of the target domain's training images the one nearest to the "

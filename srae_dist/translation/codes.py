@@ -1,5 +1,5 @@
-"""Where the domain code of a translation comes from: a domain's mean, one reference, or a
-reference drawn for each image.
+"""Where the domain code of a translation comes from: a domain's mean, one reference, a reference
+drawn for each image, or the image itself.
 
 A draw is a hash of the seed and the image's key: neither ranks nor batches change it.
 """
@@ -26,7 +26,7 @@ TRIES = 8  # references drawn for an image before it is given up
 class Lent:
     """What lends an image its domain code."""
 
-    label: str  # "mean", or the reference's name
+    label: str  # "mean", "kept", or the reference's name
     pixels: Pixels | None = None  # of the reference, where there is one for each image
     unreadable: tuple[str, ...] = ()  # references drawn before it that cannot be read
 
@@ -42,8 +42,8 @@ class DomainCodes(Protocol):
         """
         ...
 
-    def codes(self, lent: Sequence[Lent]) -> Tensor:
-        """Return domain codes N j."""
+    def codes(self, lent: Sequence[Lent], own: Tensor) -> Tensor:
+        """Return domain codes N j, where ``own`` N j are those of the images themselves."""
         ...
 
 
@@ -57,9 +57,24 @@ class FixedCode:
         """Name the code."""
         return self._lent
 
-    def codes(self, lent: Sequence[Lent]) -> Tensor:
+    def codes(self, lent: Sequence[Lent], own: Tensor) -> Tensor:
         """Repeat the code: N j."""
         return self._code.expand(len(lent), -1)
+
+
+class KeptStyle:
+    """Each image's own code, moved to the target domain."""
+
+    def __init__(self, translator: Translator, *, to: str, source: str | None) -> None:
+        self._translator, self._to, self._source = translator, to, source
+
+    def lend(self, key: str) -> Lent:
+        """Name the code."""
+        return Lent("kept")
+
+    def codes(self, lent: Sequence[Lent], own: Tensor) -> Tensor:
+        """Move the codes: N j."""
+        return self._translator.move_code(own, to=self._to, source=self._source)
 
 
 class DrawnReferences:
@@ -83,7 +98,7 @@ class DrawnReferences:
                 return Lent(name, pixels, unreadable)
         raise SampleError(f"none of {TRIES} references drawn for it can be read ({name})")
 
-    def codes(self, lent: Sequence[Lent]) -> Tensor:
+    def codes(self, lent: Sequence[Lent], own: Tensor) -> Tensor:
         """Encode the references: N j."""
         batch = np.stack([item.pixels for item in lent if item.pixels is not None])
         return self._translator.encode(batch).domain.mean

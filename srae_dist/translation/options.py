@@ -55,6 +55,7 @@ class Options:
     device: str | None
     allow_bad: int
     force: bool
+    keep_style: bool = False
     cache_dir: Path | None = None  # for what comes from a URL
 
 
@@ -64,8 +65,14 @@ def check_places(options: Options) -> None:
     Raises:
         UserError: OUT and an input lie in one another, or two sources of domain codes are given.
     """
-    if options.reference is not None and options.references is not None:
-        raise UserError("--reference and --references exclude each other; leave one out.")
+    sources = {
+        "--reference": options.reference is not None,
+        "--references": options.references is not None,
+        "--keep-style": options.keep_style,
+    }
+    given = [name for name, there in sources.items() if there]
+    if len(given) > 1:
+        raise UserError(f"{given[0]} and {given[1]} exclude each other; leave one out.")
     out = options.out.resolve()
     for name, place in (("INPUT", options.source), ("--references", options.references)):
         if place is None or is_url(place):

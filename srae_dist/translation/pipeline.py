@@ -109,11 +109,11 @@ class Machine:
         try:
             with torch.autocast(device, torch.bfloat16, enabled=self.bf16):
                 originals = np.stack([work.pixels for work in batch if work.pixels is not None])
-                content = self.translator.encode(originals).content
-                z = content.mean
+                codes = self.translator.encode(originals)
+                z = codes.content.mean
                 if self.sample_seed is not None:
-                    z = z + content.sigma * self._noise(batch, z)
-                domain = self.codes.codes([work.lent for work in batch])
+                    z = z + codes.content.sigma * self._noise(batch, z)
+                domain = self.codes.codes([work.lent for work in batch], codes.domain.mean)
                 return to_uint8(self.translator.decode(z, domain)[:count])
         except torch.OutOfMemoryError:
             raise UserError(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 
+from srae_dist.core import disk
+from srae_dist.core.errors import UserError
 from srae_dist.core.machine import available_cores
 from srae_dist.data.shard_files import Unreachable
 from srae_dist.translation.inputs import Images, Item, Unit
@@ -61,3 +65,12 @@ def _counted(works: Iterable[Work], advance: Callable[[int], None]) -> Iterator[
     for work in works:
         advance(1)
         yield work
+
+
+@contextlib.contextmanager
+def writing(out: Path) -> Iterator[None]:
+    """Tell a full disk, or a folder that may not be written to, in one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(disk.refusal(error, Path(error.filename or out))) from None

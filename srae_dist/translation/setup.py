@@ -13,7 +13,7 @@ from srae_dist.data.images import decode
 from srae_dist.data.plan import Form
 from srae_dist.data.records import check_split
 from srae_dist.data.sources import read_file
-from srae_dist.translation.codes import DomainCodes, DrawnReferences, FixedCode
+from srae_dist.translation.codes import DomainCodes, DrawnReferences, FixedCode, KeptStyle
 from srae_dist.translation.inputs import FolderImages, Images, open_images
 from srae_dist.translation.options import Format, Options, OutKind, Precision
 from srae_dist.translation.outputs import FolderOutput, Output, ShardOutput
@@ -72,7 +72,7 @@ def describe_job(
     precision: str,
 ) -> dict[str, Any]:
     """Return everything that the translations depend on, as JSON."""
-    code: dict[str, Any] = {"kind": "mean"}
+    code: dict[str, Any] = {"kind": "kept" if options.keep_style else "mean"}
     if options.reference is not None and options.reference.is_file():
         code = {"kind": "reference", "sha256": sha256_file(options.reference)}
     if references is not None:
@@ -134,6 +134,9 @@ def build_machine(
         codes = DrawnReferences(translator, references, seed=options.seed)
     elif options.reference is not None:
         codes = FixedCode(encode_reference(translator, options.reference), str(options.reference))
+    elif options.keep_style:
+        known = options.from_ if options.from_ in translator.domains else None
+        codes = KeptStyle(translator, to=options.to, source=known)
     else:
         codes = FixedCode(translator.mean_codes[translator.domain_index(options.to)], "mean")
     return Machine(

@@ -92,6 +92,8 @@ class Translator:
         *,
         to: str | None = None,
         reference: ImageLike | None = None,
+        keep_style: bool = False,
+        source: str | None = None,
     ) -> Any:
         """Show images in another domain: the content code stays, the domain code is replaced.
 
@@ -99,23 +101,50 @@ class Translator:
             images: one PIL image, a list of them, or a batch.
             to: target domain, whose mean code is used.
             reference: one image that lends its domain code instead.
+            keep_style: with ``to``, each image keeps its own domain code, moved (``move_code``).
+            source: with ``keep_style``, the images' domain; default: the nearest for each.
 
         Returns:
             The form that came in: PIL image, list of them, uint8 array or tensor, float tensor.
 
         Raises:
-            UserError: neither or both of ``to`` and ``reference``, or an unknown domain.
+            UserError: neither or both of ``to`` and ``reference``, an unknown domain, or a
+                ``source`` that nothing asks for.
         """
         if (to is None) == (reference is None):
             raise UserError("translate() needs either to=DOMAIN or reference=IMAGE.")
+        if (keep_style and to is None) or (source is not None and not keep_style):
+            raise UserError("translate() takes keep_style with to=DOMAIN, source with keep_style.")
+        codes = self.encode(images)
         if reference is not None:
             code = self.encode(reference).domain.mean
             if len(code) != 1:
                 raise UserError("translate() takes one reference image.")
+        elif keep_style:
+            code = self.move_code(codes.domain.mean, to=str(to), source=source)
         else:
             code = self.mean_codes[self.domain_index(str(to))][None]
-        content = self.encode(images).content.mean
+        content = codes.content.mean
         return self._like(images, self.decode(content, code.expand(len(content), -1)))
+
+    def move_code(self, code: Tensor, *, to: str, source: str | None = None) -> Tensor:
+        """Move domain codes N j to another domain: z_d less the mean of their own, plus ``to``'s.
+
+        What sets an image apart from its domain's mean stays (arithmetic of codes; Larsen 2016).
+
+        Args:
+            source: their domain; default: for each code the one whose mean is the nearest.
+
+        Raises:
+            UserError: an unknown domain.
+        """
+        target = self.mean_codes[self.domain_index(to)]
+        code = code.to(self.mean_codes.dtype)
+        if source is not None:
+            own = self.mean_codes[self.domain_index(source)]
+        else:
+            own = self.mean_codes[torch.cdist(code, self.mean_codes).argmin(dim=1)]
+        return code - own + target
 
     def prepare(self, images: ImageLike | Sequence[Image.Image]) -> Tensor:
         """Bring images to a float batch N 3 H W in [-1, 1] on the model's device.

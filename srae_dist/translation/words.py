@@ -34,6 +34,7 @@ def introduce(
     source, references = map(without_secrets, (options.source, options.references or ""))
     code: str = {
         "mean": f"mean code of {options.to}",
+        "kept": f"each image's own, moved to {options.to}",
         "reference": f"of {options.reference}",
         "references": f"of an image of {references} for each, seed {options.seed}",
     }[job["code"]["kind"]]

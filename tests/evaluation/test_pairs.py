@@ -48,6 +48,7 @@ def test_who_translates_as_well_as_it_reconstructs_has_ratio_one() -> None:
     assert list(section.values["pairs"]) == names
     assert section.values["ratio"] == pytest.approx(1.0)
     assert section.values["ratio_mean_code"] == pytest.approx(1.0)
+    assert section.values["ratio_moved_code"] == pytest.approx(1.0)
     for found, pair in zip(section.values["pairs"].values(), some, strict=True):
         assert 0 < found["translation"]["l1"] <= 4 / 255
         assert found["source"]["l1"] == pytest.approx(
@@ -83,6 +84,29 @@ def test_the_mean_code_is_held_apart_from_the_true_one() -> None:
     )
     assert section.values["ratio"] == pytest.approx(1.0)
     assert section.values["ratio_mean_code"] > 5
+    assert section.values["ratio_moved_code"] > 5
+
+
+def test_a_moved_code_keeps_what_its_domain_does_not_share() -> None:
+    """A face's own code has something of its own: moved to the other domain, it still has."""
+    model = Model(("photo", "anime"))
+    test = model.images(2, seed=1)
+    own = np.array([[0.0, 0.0], [0.0, 0.0], [0.3, -0.2], [-0.1, 0.4]], np.float32)
+    seen: list[np.ndarray] = []
+
+    def decode(content: np.ndarray, codes: np.ndarray) -> np.ndarray:
+        seen.extend(codes)
+        return model.decode(content, codes)
+
+    counterparts(
+        replace(test, domain_code=test.domain_code + own),
+        encode=model.encode,
+        decode=decode,
+        mean_codes=model.mean_codes,
+    )
+    for row, place in enumerate(test.domain):
+        wanted = model.mean_codes[1 - place] + own[row]
+        assert any(np.allclose(code, wanted) for code in seen)
 
 
 def test_tables_have_a_row_for_every_ordered_pair() -> None:

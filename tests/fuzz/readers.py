@@ -261,6 +261,8 @@ class References:
         return mutate(files[int(random.integers(0, len(files)))], random)
 
     def feed(self, data: bytes) -> bool:
+        import torch
+
         from srae_dist.translation.codes import DrawnReferences
         from srae_dist.translation.inputs import open_images
         from srae_dist.translation.setup import encode_reference
@@ -270,7 +272,7 @@ class References:
         drawn = DrawnReferences(self._translator, open_images(self._folder), seed=0)
         return each(
             lambda: encode_reference(self._translator, path),
-            lambda: drawn.codes([drawn.lend("key")]),
+            lambda: drawn.codes([drawn.lend("key")], torch.empty(0)),
         )
 
 

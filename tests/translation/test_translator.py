@@ -91,6 +91,24 @@ def test_a_reference_lends_its_domain_code(model: Translator, batch: np.ndarray)
     assert np.allclose((wanted.permute(0, 2, 3, 1).numpy() + 1) * 127.5, shown, atol=0.51)
 
 
+def test_a_style_is_kept_when_a_code_moves(model: Translator, batch: np.ndarray) -> None:
+    photo, anime, clay = model.mean_codes
+    own = torch.tensor([[0.3, -0.2, 0.1], [0.0, 0.4, -0.3]])
+    moved = model.move_code(photo + own, to="clay")  # the nearest mean is photo's
+    torch.testing.assert_close(moved, clay + own)
+    told = model.move_code(photo + own, to="clay", source="anime")
+    torch.testing.assert_close(told, photo + own - anime + clay)
+    mixed = torch.stack([photo, anime])
+    torch.testing.assert_close(model.move_code(mixed, to="anime"), torch.stack([anime, anime]))
+
+    codes = model.encode(batch)
+    for source in (None, "anime"):
+        moved = model.move_code(codes.domain.mean, to="clay", source=source)
+        wanted = model.decode(codes.content.mean, moved)
+        shown = model.translate(batch, to="clay", keep_style=True, source=source)
+        assert np.allclose((wanted.permute(0, 2, 3, 1).numpy() + 1) * 127.5, shown, atol=0.51)
+
+
 def test_pil_images_of_any_size_and_mode_are_prepared(model: Translator) -> None:
     wide = picture(0, width=90, height=40)
     assert model.prepare([wide, wide.convert("L"), wide.convert("RGBA")]).shape == (3, 3, 32, 32)
@@ -106,6 +124,11 @@ def test_mistakes_are_told(model: Translator, batch: np.ndarray) -> None:
         model.translate(batch)
     with pytest.raises(UserError, match="either to=DOMAIN or reference"):
         model.translate(batch, to="anime", reference=picture(0))
+    for words in ({"reference": picture(0), "keep_style": True}, {"to": "clay", "source": "photo"}):
+        with pytest.raises(UserError, match="takes keep_style with to=DOMAIN"):
+            model.translate(batch, **words)
+    with pytest.raises(UserError, match="Did you mean 'photo'"):
+        model.translate(batch, to="clay", keep_style=True, source="phto")
     with pytest.raises(UserError, match="one reference"):
         model.translate(batch, reference=batch)
     with pytest.raises(UserError, match="no image"):
