@@ -52,5 +52,6 @@ def build_objective(
         if objective.q_memory
         else None,
         pooled=objective.domain_code == "pooled",
+        own_numbers=objective.own_numbers,
         share=objective.decoded_share,
     )

@@ -71,6 +71,7 @@ class Objective(nn.Module):
         alignment: bool = False,  # the energy distance is on
         memory: Memory | None = None,  # of codes that q_c's perceptrons learn from again
         pooled: bool = False,  # images are reconstructed with the z_d of others of their domain
+        own_numbers: int = 0,  # of z_d, which are not pooled
         share: float = 1.0,  # of the images are decoded, above 0; codes are learnt from all
     ) -> None:
         super().__init__()
@@ -100,6 +101,7 @@ class Objective(nn.Module):
         self.share = share
         self.share_key = randomness.seed_of(seed, "decoded")
         self.pooled = pooled
+        self.own_numbers = own_numbers
 
     def forward(
         self, images: Tensor, domains: Tensor, slots: Tensor, weights: Tensor
@@ -159,7 +161,9 @@ class Objective(nn.Module):
         chosen = self.decoded(slots)
         z_d = full.domain
         if self.pooled:
-            z_d = mean_of_others(z_d, domains, num_domains=self.num_domains)
+            shared = mean_of_others(z_d, domains, num_domains=self.num_domains)
+            own = self.own_numbers
+            z_d = torch.cat([z_d[:, :own], shared[:, own:]], dim=1) if own else shared
         return views, codes, self.autoencoder.decode(full.content[chosen], z_d[chosen])
 
     def decoded(self, slots: Tensor) -> Tensor | slice:

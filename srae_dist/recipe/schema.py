@@ -153,6 +153,8 @@ class Objective(Section):
     """Weight of the energy distance between the domains' content codes; 0 is the paper."""
     domain_code: Literal["own", "pooled"] = "own"
     """Decoded with in training: the image's own z_d (paper), or the mean of its domain's others."""
+    own_numbers: Annotated[int, Field(ge=0)] = 0
+    """With pooled: so many of z_d's numbers stay the image's own, its colours say."""
     decoded_share: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     """Share of each micro-batch that is decoded; q_c and the encoder see the others' codes, too."""
     content_prior: NonNegative = 0.0
@@ -262,6 +264,17 @@ class Recipe(Section):
             raise ValueError(
                 f"objective.q_memory = {self.objective.q_memory} is for perceptrons to learn from, "
                 "and model.dense_discriminators = 0 has none"
+            )
+        own, most = self.objective.own_numbers, self.model.domain_channels - 1
+        if own and self.objective.domain_code != "pooled":
+            raise ValueError(
+                f"objective.own_numbers = {own} is for pooled domain codes, and "
+                'objective.domain_code = "own" pools none'
+            )
+        if own > most:
+            raise ValueError(
+                f"objective.own_numbers = {own} leaves nothing to pool of "
+                f"model.domain_channels = {self.model.domain_channels}; it is at most {most}"
             )
         if train.micro_batch is not None and train.global_batch % train.micro_batch:
             raise ValueError(

@@ -21,6 +21,7 @@ PLUS = schema.Objective(
     q_memory=12,
     alignment_weight=1.0,
     domain_code="pooled",
+    own_numbers=1,
     decoded_share=0.5,
 )
 STYLED = {"dense_discriminators": 2, "content_levels": 3, "decoder": "modulate"}

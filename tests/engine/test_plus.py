@@ -25,6 +25,7 @@ PLUS = {
     "objective__alignment_weight": 1.0,
     "objective__q_memory": 20,
     "objective__domain_code": "pooled",
+    "objective__own_numbers": 1,
     "objective__decoded_share": 0.5,
     "train__discriminator_schedule": "constant",
     "train__save_every": 3,
@@ -73,7 +74,7 @@ def test_micro_batches_teach_the_panel_the_same(
     whole: Path, face_shards: Path, tmp_path: Path
 ) -> None:
     """Terms that look at one image at a time do not depend on how a batch is cut."""
-    others = ("alignment", "share", "memory", "domain_code")
+    others = ("alignment", "share", "memory", "domain_code", "own_numbers")
     alone = {k: v for k, v in PLUS.items() if not any(name in k for name in others)}
     recipe = write_recipe(tmp_path, face_shards)
     for name, size in (("one", 8), ("two", 4)):
