@@ -645,6 +645,12 @@ TRANSLATING = [
     ),
     Case(
         "batch-translate",
+        "its own style, and another's",
+        f"{TRANSLATE} --keep-style --references pictures",
+        ("--keep-style", "--references"),
+    ),
+    Case(
+        "batch-translate",
         "a device that is not there",
         f"{TRANSLATE} --device cuda:7",
         ("cuda:7", "cpu"),
