@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -127,7 +128,9 @@ def chosen(words: str) -> list[str]:
 
 def build(stack: ExitStack, name: str, recipe: Recipe, world: World, shards: Path) -> Variant:
     """Build the step of a variant and take its first steps, which compile it."""
-    if world.device.type == "cuda":
+    gpu = world.device.type == "cuda"
+    before = torch.cuda.memory_allocated() if gpu else 0  # by the variants that were built already
+    if gpu:
         torch.cuda.reset_peak_memory_stats()
     precision = choose_precision(recipe.train.precision, world.device)
     step = our_step(stack, recipe, world, open_split(str(shards), "train"), precision)
@@ -138,8 +141,8 @@ def build(stack: ExitStack, name: str, recipe: Recipe, world: World, shards: Pat
     first = time.perf_counter() - begun
     step.take(3)
     step.waited = step.worked = 0.0
-    peak = torch.cuda.max_memory_allocated() / 2**30 if world.device.type == "cuda" else 0.0
-    return Variant(step, first, peak, [], [], 0.0)
+    peak = torch.cuda.max_memory_allocated() if gpu else 0
+    return Variant(step, first, (peak - before) / 2**30, [], [], 0.0)
 
 
 def flops(step: OurStep) -> int:
@@ -160,7 +163,12 @@ def watch(variant: Variant, device: torch.device) -> None:
         variant.step.take(WATCHED)
     wall = time.perf_counter() - begun
     spent = "self_device_time_total" if gpu else "self_cpu_time_total"
-    found = [(e.key, int(e.count), getattr(e, spent) / 1e6) for e in seen.key_averages()]
+    found = [
+        (e.key, int(e.count), getattr(e, spent) / 1e6)
+        for e in seen.key_averages()  # an operator of the CPU has its kernels' time, too: not twice
+        if not gpu
+        or (e.device_type is not DeviceType.CPU and not getattr(e, "is_user_annotation", False))
+    ]
     variant.kernels = sorted((k for k in found if k[2] > 0), key=lambda k: -k[2])
     variant.busy = sum(seconds for _, _, seconds in variant.kernels) / wall
 

@@ -5,13 +5,14 @@ What a model was taught not to heed still moves its codes a little; their mean i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from srae_dist.core.errors import UserError
 
 if TYPE_CHECKING:
     from srae_dist.evaluation.encode import Pixels
+    from srae_dist.recipe.schema import Data
     from srae_dist.translation.translator import ImageLike, Translator
 
 
@@ -21,21 +22,21 @@ class Views:
     The k-th view changes all images alike, so that codes do not depend on what is encoded together.
 
     Raises:
-        UserError: there are to be several views, but the model was trained on images as they are.
+        UserError: there are to be several views, but the model was trained on images as they are,
+            or its header does not say how.
     """
 
     def __init__(self, translator: Translator, count: int) -> None:
         from srae_dist.objective.augment import Augmentation
 
-        data = translator.recipe.get("data", {})
-        changes = {name: data[name] for name in ("flip", "crop", "light") if data.get(name)}
-        if count > 1 and not changes:
+        data = _data(translator.recipe)
+        if count > 1 and not (data.flip or data.crop or data.light):
             raise UserError(
                 f"--views {count}: the model was trained on images as they are (data.crop, light "
                 "and flip are off in its recipe), so it has no other views; leave --views out."
             )
         self.count = count
-        self.augment = Augmentation(**changes)
+        self.augment = Augmentation(flip=data.flip, crop=data.crop, light=data.light)
         self.device = translator.device
 
     def __call__(self, pixels: Pixels) -> Iterator[ImageLike]:
@@ -49,3 +50,24 @@ class Views:
             x = to_float(pixels, self.device)
             for number in range(1, self.count):
                 yield self.augment(x, torch.full((len(x),), number, device=self.device))
+
+
+def _data(recipe: Mapping[str, Any]) -> Data:
+    """Return how training changed images, by the recipe in a checkpoint's header; else not at all.
+
+    Raises:
+        UserError: the header is damaged.
+    """
+    from pydantic import ValidationError
+
+    from srae_dist.recipe.schema import Data
+
+    try:
+        told = dict(recipe.get("data", {}))
+        values = {name: told.get(name, 0) for name in ("crop", "light")}
+        return Data.model_validate({**values, "flip": told.get("flip", False)})
+    except (TypeError, ValueError, ValidationError):
+        raise UserError(
+            "The recipe in the checkpoint's header is damaged: its section data is none; "
+            "use another checkpoint."
+        ) from None

@@ -49,3 +49,11 @@ def test_mirrors_are_views_too(tmp_path: Path) -> None:
 def test_a_model_of_unchanged_images_has_no_other_views(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--views 8: the model was trained on images as they are"):
         Views(trained(tmp_path, crop=0.0, flip=False), 8)
+
+
+@pytest.mark.parametrize("data", [{"crop": "much"}, {"light": float("nan")}, {"crop": 7}, 5, [1]])
+def test_a_damaged_header_is_told(tmp_path: Path, data: object) -> None:
+    model = trained(tmp_path)
+    model.recipe["data"] = data
+    with pytest.raises(UserError, match="header is damaged: its section data"):
+        Views(model, 8)
