@@ -159,6 +159,8 @@ class Translator:
                 raise UserError("There is no image to encode.")
             upright = map(ImageOps.exif_transpose, images)
             images = np.stack([resize_square(pixels_of(x), self.image_size) for x in upright])
+        if isinstance(images, np.ndarray):
+            images = np.ascontiguousarray(images)  # torch takes no view like bgr[..., ::-1]
         batch = torch.as_tensor(images).to(self.device)
         size = self.image_size
         if batch.dtype == torch.uint8 and batch.shape[1:] == (size, size, 3):

@@ -113,6 +113,22 @@ def test_a_split_is_encoded_in_the_model_s_order(faces: OpenSplit) -> None:
     assert np.allclose(got.domain_code[:5], codes.domain.mean.numpy(), atol=1e-5)
 
 
+def test_codes_are_means_over_the_views_that_are_shown(faces: OpenSplit) -> None:
+    model = translator("photo", "anime")
+    plain = encode_split(model, faces, per_domain=3)
+    got = encode_split(
+        model, faces, per_domain=3, views=lambda pixels: (pixels, 255 - pixels, pixels[:, ::-1])
+    )
+    assert np.array_equal(got.pixels, plain.pixels)
+    shown = [plain.pixels, 255 - plain.pixels, plain.pixels[:, ::-1]]
+    codes = [model.encode(pixels) for pixels in shown]
+    content = np.mean([code.content.mean.numpy() for code in codes], axis=0)
+    domain = np.mean([code.domain.mean.numpy() for code in codes], axis=0)
+    assert np.allclose(got.content, content, atol=1e-5)
+    assert np.allclose(got.domain_code, domain, atol=1e-5)
+    assert not np.allclose(got.domain_code, plain.domain_code, atol=1e-3)
+
+
 def test_factors_are_those_the_faces_were_drawn_from(faces: OpenSplit) -> None:
     from srae_dist.data.faces import render
 

@@ -109,6 +109,12 @@ def test_a_style_is_kept_when_a_code_moves(model: Translator, batch: np.ndarray)
         assert np.allclose((wanted.permute(0, 2, 3, 1).numpy() + 1) * 127.5, shown, atol=0.51)
 
 
+def test_a_reversed_view_of_an_array_is_taken(model: Translator, batch: np.ndarray) -> None:
+    """OpenCV's BGR, turned round as everyone does."""
+    bgr = np.ascontiguousarray(batch[..., ::-1])
+    assert torch.equal(model.prepare(bgr[..., ::-1]), model.prepare(batch))
+
+
 def test_pil_images_of_any_size_and_mode_are_prepared(model: Translator) -> None:
     wide = picture(0, width=90, height=40)
     assert model.prepare([wide, wide.convert("L"), wide.convert("RGBA")]).shape == (3, 3, 32, 32)
