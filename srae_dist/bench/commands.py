@@ -146,7 +146,7 @@ def step(
     if batch is None:
         train = loaded.train.model_copy(update={"global_batch": bench.batch_for(world.device)})
         loaded = loaded.model_copy(update={"train": train})
-    with console.progress(bench.count_works() * (rounds + 1), "measurements") as advance:
+    with console.progress(bench.count_works(loaded) * (rounds + 1), "measurements") as advance:
         result = bench.run(loaded, world, rounds=rounds, steps=steps, advance=advance)
     columns, rows = bench.table(result)
     console.table(columns, rows, title="one training step, forward, backward and update")

@@ -51,6 +51,8 @@ class NaiveStep:
             train.discriminator_betas,
             **loop,
         )
+        if objective.critic is not None:
+            self.second.add_param_group({"params": groups["critic"], "lr": train.critic_lr})
         self.weights = dict(zip(self.objective.term_names, weights, strict=True))
 
     def take(self, images: Tensor, domains: Tensor, slots: Tensor) -> dict[str, Tensor]:
@@ -59,23 +61,31 @@ class NaiveStep:
         x = images.permute(0, 3, 1, 2).float().div(127.5).sub(1.0).contiguous()
         x = objective.augment(x, slots)
         views, codes, x_hat = objective.views(x, domains, slots)
-        scene = Scene(x, x_hat, codes, domains, objective.decoded(slots))
-        losses = {"reconstruction": self._perceptual(x_hat, x[scene.decoded])}
+        chosen = objective.decoded(slots)
+        target = objective.perceptual(x[chosen])
+        scene = Scene(x, x_hat, codes, domains, chosen, [h.detach() for h in target])
+        losses = {"reconstruction": self._perceptual(x_hat, target)}
         for name, learners in objective.table.items():
-            if name != "reconstruction" and not learners <= DISCRIMINATORS:
+            if name not in ("reconstruction", "realism") and not learners <= DISCRIMINATORS:
                 view = views[view_for(learners)]
                 losses[name] = objective.term(name, scene, view)
+        if objective.critic is not None:
+            z = views[view_for(objective.table["realism"])]
+            losses["realism"] = objective.judged(objective.critic, scene, slots, z)[0]["realism"]
         self._update(self.first, losses)
         with torch.no_grad():
             codes = objective.autoencoder.encode(x)
             z = objective.sample(codes, objective.noise(codes, slots))
         learnt = self._discriminate(z, domains)
+        if objective.critic is not None:
+            judged, _ = objective.judged(objective.critic, scene, slots, z)
+            learnt |= {name: judged[name] for name in ("critic", "critic_slope")}
         self._update(self.second, learnt)
         return {name: loss.detach() for name, loss in (losses | learnt).items()}
 
-    def _perceptual(self, x_hat: Tensor, x: Tensor) -> Tensor:
-        features = zip(self.objective.perceptual(x_hat), self.objective.perceptual(x), strict=True)
-        losses = torch.stack([F.mse_loss(found, target) for found, target in features])
+    def _perceptual(self, x_hat: Tensor, target: Sequence[Tensor]) -> Tensor:
+        features = zip(self.objective.perceptual(x_hat), target, strict=True)
+        losses = torch.stack([F.mse_loss(found, given) for found, given in features])
         return losses @ losses.new_tensor(self.objective.layer_weights)
 
     def _discriminate(self, z: Sampled, domains: Tensor) -> dict[str, Tensor]:

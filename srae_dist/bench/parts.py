@@ -16,8 +16,9 @@ from srae_dist.objective.objective import Sampled, Scene
 
 NAMES = (
     *("pixels to floats", "encoder", "decoder", "VGG on x", "VGG on x_hat", "discriminators"),
-    "optimizer and EMA",
+    *("translations and critic", "optimizer and EMA"),
 )
+CRITIC = NAMES[6]  # where there is one
 
 Part = Callable[[], None]
 Inputs = tuple[Tensor, Tensor, Tensor]  # images N H W C uint8, domains, slots
@@ -42,7 +43,7 @@ def parts(stepper: Stepper, inputs: Inputs, *, bf16: bool) -> dict[str, Part]:
         z = Sampled(z.content.detach(), z.domain.detach(), z.mean.detach())
         target = perceptual(x[objective.decoded(slots)])
     x_hat = x_hat.detach().requires_grad_()
-    scene = Scene(x, x_hat, codes, domains, slice(None))
+    scene = Scene(x, x_hat, codes, domains, objective.decoded(slots), target)
 
     def pixels() -> None:
         objective.prepare(images, slots)
@@ -83,13 +84,23 @@ def parts(stepper: Stepper, inputs: Inputs, *, bf16: bool) -> dict[str, Part]:
             losses.append(objective.term("confusion", scene, seen))
         _backward(torch.stack(losses).sum())
 
+    def critic() -> None:
+        assert objective.critic is not None
+        objective.zero_grad()
+        with autocast():
+            judged, _ = objective.judged(objective.critic, scene, slots, z)
+        _backward(torch.stack(list(judged.values())).sum())
+
     def optimizer() -> None:
         clip_players(stepper.players, stepper.train.clip)
         stepper.optimizer.step()
         stepper.ema.update(objective.autoencoder, decay_at(10, stepper.train.ema))
 
-    works = (pixels, encoder, decoder, vgg_of_x, vgg_of_x_hat, discriminators, optimizer)
-    return dict(zip(NAMES, works, strict=True))
+    works = (pixels, encoder, decoder, vgg_of_x, vgg_of_x_hat, discriminators, critic, optimizer)
+    made = dict(zip(NAMES, works, strict=True))
+    if objective.critic is None:
+        del made[CRITIC]
+    return made
 
 
 def flops(work: Part) -> int:

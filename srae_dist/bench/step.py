@@ -149,9 +149,9 @@ def batch_for(device: torch.device) -> int:
     return 512 if device.type == "cuda" else 32
 
 
-def count_works() -> int:
+def count_works(recipe: Recipe) -> int:
     """Return how many things are measured in a round."""
-    return len(NAMES) + 2
+    return len(NAMES) + 2 - (not recipe.objective.critic_weight)
 
 
 def ceiling(device: torch.device, *, bf16: bool) -> float:
@@ -181,7 +181,7 @@ def table(result: Result) -> tuple[list[str], list[list[str]]]:
     columns = ["", "ms/image", "quartiles", "of the step", "GFLOP/image", "GFLOP/s", "of ceiling"]
     whole = result.times["ours"].median
     rows = []
-    for name in (*NAMES, "ours", "naive"):
+    for name in (*result.flop, "ours", "naive"):
         timing = result.times[name]
         flop = result.flop.get(name, sum(result.flop.values()) if name == "ours" else 0.0)
         speed = flop / timing.median * 1e6

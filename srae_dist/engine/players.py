@@ -39,7 +39,7 @@ def set_rates(optimizer: torch.optim.Optimizer, step: int, train: Train) -> None
     """Give every group the learning rate of ``step``."""
     for group in optimizer.param_groups:
         player = group["player"]
-        constant = player != "autoencoder" and train.discriminator_schedule == "constant"
+        constant = player in ("q_c", "q_d") and train.discriminator_schedule == "constant"
         schedule = "constant" if constant else train.schedule
         group["lr"] = learning_rate(step, _base_rate(player, train), train, schedule)
 
@@ -53,4 +53,5 @@ def clip_players(groups: Mapping[str, list[nn.Parameter]], limit: float) -> dict
 
 
 def _base_rate(player: str, train: Train) -> float:
-    return train.lr if player == "autoencoder" else train.discriminator_lr
+    rates = {"autoencoder": train.lr, "critic": train.critic_lr}
+    return rates.get(player, train.discriminator_lr)

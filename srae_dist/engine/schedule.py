@@ -24,13 +24,18 @@ def learning_rate(step: int, base: float, train: Train, schedule: str | None = N
 
 def term_weights(step: int, names: Sequence[str], objective: Objective) -> list[float]:
     """Weight of each named term at ``step``; confusion and domain weights may grow from 0."""
-    growth = min(1.0, (step + 1) / max(1, objective.confusion_warmup))
+    growth, later = (
+        min(1.0, (step + 1) / max(1, warmup))
+        for warmup in (objective.confusion_warmup, objective.critic_warmup)
+    )
     weights = {
         "reconstruction": objective.reconstruction_weight,
         "pixel": objective.pixel_weight,
         "confusion": objective.confusion_weight * growth,
         "domain": objective.domain_weight * growth,
         "alignment": objective.alignment_weight * growth,
+        "realism": objective.critic_weight * later,
+        "critic_slope": objective.critic_slope_weight,
         "content_prior": objective.content_prior,
         "domain_prior": objective.domain_prior,
     }

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 
 from srae_dist.core import randomness
 from srae_dist.core.errors import UserError
 from srae_dist.model.autoencoder import AutoEncoder
+from srae_dist.model.critic import Critic
 from srae_dist.model.discriminators import CodeDiscriminator, DenseDiscriminator, Panel
 from srae_dist.recipe.schema import Model
 
@@ -59,6 +60,25 @@ def build_discriminator(
             for _ in range(model.dense_discriminators)
         ]
         return Panel([convolutions, *dense])
+
+
+def build_critic(
+    model: Model,
+    *,
+    shapes: Sequence[tuple[int, int]],
+    image_size: int,
+    num_domains: int,
+    seed: int,
+) -> Critic:
+    """Build the image critic, for features of these ``shapes``, its weights drawn from ``seed``."""
+    with seeded(seed, "critic"):
+        return Critic(
+            shapes,
+            image_size=image_size,
+            code_size=model.code_size,
+            width=model.critic_width,
+            num_domains=num_domains,
+        )
 
 
 def check_sizes(image_size: int, code_size: int) -> None:

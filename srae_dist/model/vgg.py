@@ -69,6 +69,19 @@ class PerceptualNetwork(nn.Module):
                 taps.append(h)
         return [taps[i] for i in self.order]
 
+    def shapes(self, image_size: int) -> list[tuple[int, int]]:
+        """Channels, and height = width, of each named layer's features."""
+        channels, size = 3, image_size
+        taps = []
+        for index, module in enumerate(self.features):
+            if isinstance(module, nn.Conv2d):
+                channels = module.out_channels
+            elif isinstance(module, nn.MaxPool2d):
+                size //= 2
+            if index in self.taps:
+                taps.append((channels, size))
+        return [taps[i] for i in self.order]
+
 
 def _fill(features: nn.Module, weights: str, layers: Sequence[str]) -> None:
     if weights == "random":

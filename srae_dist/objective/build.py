@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from srae_dist.model.autoencoder import AutoEncoder
-from srae_dist.model.build import build_discriminator
+from srae_dist.model.build import build_critic, build_discriminator
 from srae_dist.model.vgg import PerceptualNetwork
 from srae_dist.objective.augment import Augmentation
 from srae_dist.objective.memory import Memory
@@ -30,11 +30,13 @@ def build_objective(
     q = {
         name: build_discriminator(model, name, num_domains=num_domains, seed=seed) for name in names
     }
+    network = PerceptualNetwork(perceptual.layers, weights=perceptual.weights)
+    size = autoencoder.image_size
     return Objective(
         autoencoder,
         q["q_c"],
         q.get("q_d"),
-        PerceptualNetwork(perceptual.layers, weights=perceptual.weights),
+        network,
         route=objective.route,
         confusion=objective.confusion,
         layer_weights=perceptual.layer_weights or [1.0] * len(perceptual.layers),
@@ -54,4 +56,14 @@ def build_objective(
         pooled=objective.domain_code == "pooled",
         own_numbers=objective.own_numbers,
         share=objective.decoded_share,
+        critic=build_critic(
+            model,
+            shapes=network.shapes(size),
+            image_size=size,
+            num_domains=num_domains,
+            seed=seed,
+        )
+        if objective.critic_weight
+        else None,
+        critic_teaches=objective.critic_teaches,
     )

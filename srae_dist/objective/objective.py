@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from srae_dist.core import randomness
 from srae_dist.core.types import Codes
 from srae_dist.model.autoencoder import AutoEncoder
+from srae_dist.model.critic import Critic
 from srae_dist.model.discriminators import Panel
 from srae_dist.model.pixels import normalise
 from srae_dist.model.vgg import PerceptualNetwork
@@ -26,7 +26,8 @@ from srae_dist.objective.alignment import code_distance
 from srae_dist.objective.augment import Augmentation
 from srae_dist.objective.memory import Memory
 from srae_dist.objective.pooling import mean_of_others
-from srae_dist.objective.routing import DISCRIMINATORS, View, routing_table, view_for
+from srae_dist.objective.realism import Shown, TargetCodes, judge
+from srae_dist.objective.routing import DISCRIMINATORS, View, frozen, routing_table, view_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class Scene:
     codes: Codes
     domains: Tensor
     decoded: Tensor | slice  # which of the images x_hat shows
+    target: Sequence[Tensor]  # the perceptual network's features of those, without a gradient
 
 
 class Objective(nn.Module):
@@ -73,6 +75,8 @@ class Objective(nn.Module):
         pooled: bool = False,  # images are reconstructed with the z_d of others of their domain
         own_numbers: int = 0,  # of z_d, which are not pooled
         share: float = 1.0,  # of the images are decoded, above 0; codes are learnt from all
+        critic: Critic | None = None,  # of images
+        critic_teaches: str = "decoder",  # or "everyone"
     ) -> None:
         super().__init__()
         self.autoencoder = autoencoder
@@ -80,12 +84,14 @@ class Objective(nn.Module):
         self.q_d = q_d
         self.perceptual = perceptual
         self.memory = memory
+        self.critic = critic
         self.table = routing_table(
             discriminators=1 if q_d is None else 2,
             route=route,
             pixel=pixel,
             priors=priors,
             alignment=alignment,
+            critic=None if critic is None else critic_teaches,
         )
         self.term_names = tuple(self.table)
         self.layer_weights = tuple(layer_weights)
@@ -100,6 +106,12 @@ class Objective(nn.Module):
         self.domain_key = randomness.seed_of(seed, "domain noise")
         self.share = share
         self.share_key = randomness.seed_of(seed, "decoded")
+        self.target_codes = TargetCodes(
+            num_domains=num_domains, pooled=pooled, own_numbers=own_numbers, seed=seed
+        )
+        self.nudge_keys = [
+            randomness.seed_of(seed, "feature noise", i) for i in range(len(layer_weights))
+        ]
         self.pooled = pooled
         self.own_numbers = own_numbers
 
@@ -116,11 +128,14 @@ class Objective(nn.Module):
         """
         x = self.prepare(images, slots)
         views, codes, x_hat = self.views(x, domains, slots)
-        scene = Scene(x, x_hat, codes, domains, self.decoded(slots))
+        chosen = self.decoded(slots)
+        with torch.no_grad():
+            target = self.perceptual(x[chosen])
+        scene = Scene(x, x_hat, codes, domains, chosen, target)
         losses = {
             name: self.term(name, scene, views[view_for(learners)])
             for name, learners in self.table.items()
-            if not learners <= DISCRIMINATORS
+            if not learners <= DISCRIMINATORS and name != "realism"
         }
         measures: dict[str, Tensor] = {}
         for name, q, z in self.discriminator_inputs(views[View.DETACHED]):
@@ -131,6 +146,11 @@ class Objective(nn.Module):
             losses["discriminator_c"] = self.recalled(
                 self.memory, losses["discriminator_c"], views[View.DETACHED].mean, domains
             )
+        if self.critic is not None:
+            shown = views[view_for(self.table["realism"])]
+            judged, told = self.judged(self.critic, scene, slots, shown)
+            losses |= judged
+            measures |= told
         found = torch.stack([losses[name] for name in self.term_names])
         total = (found * weights).sum()  # autocast would round a matrix product's weights to bf16
         measures["sigma_c"] = codes.content.sigma.detach().mean()
@@ -173,6 +193,16 @@ class Objective(nn.Module):
         count = math.ceil(self.share * len(slots))
         return randomness.hash_bits(slots, self.share_key).argsort()[:count]
 
+    def judged(
+        self, critic: Critic, scene: Scene, slots: Tensor, z: Sampled
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The terms of the critic and of the translations that it judges; and what it can tell."""
+        chosen = scene.decoded
+        z_d, targets, there = self.target_codes(z.domain, scene.domains, slots, chosen)
+        made = self.perceptual(self.autoencoder.decode(z.content[chosen], z_d))
+        shown = Shown(scene.target, made, scene.domains[chosen], targets, there)
+        return judge(critic, shown, slots[chosen], self.nudge_keys)
+
     def stream_codes(self, h: Tensor, codes: Codes) -> Codes:
         """Run the streams again on detached features; the domain stream only if a term asks."""
         domain = self.autoencoder.domain(h) if "domain" in self.table else codes.domain
@@ -211,14 +241,12 @@ class Objective(nn.Module):
         codes, domains = scene.codes, scene.domains
         match name:
             case "reconstruction":
-                with torch.no_grad():
-                    target = self.perceptual(scene.x[scene.decoded])
                 found = self.perceptual(scene.x_hat)
-                return terms.perceptual(found, target, self.layer_weights)
+                return terms.perceptual(found, scene.target, self.layer_weights)
             case "pixel":
                 return terms.pixel(scene.x_hat, scene.x[scene.decoded])
             case "confusion":
-                return self.confuse(_frozen(self.q_c, self.shown(z)))
+                return self.confuse(frozen(self.q_c, self.shown(z)))
             case "alignment":
                 shown = self.shown(z)
                 parts = shown.chunk(len(shown) // len(domains))
@@ -228,7 +256,7 @@ class Objective(nn.Module):
                 return torch.stack(gaps).mean()
             case "domain":
                 assert self.q_d is not None
-                return terms.discriminator(_frozen(self.q_d, z.domain), domains)
+                return terms.discriminator(frozen(self.q_d, z.domain), domains)
             case "content_prior":
                 return terms.prior(codes.content)
             case "domain_prior":
@@ -248,12 +276,6 @@ class Objective(nn.Module):
         """The discriminators with the detached codes they learn from."""
         pairs = [("c", self.q_c, self.shown(z))]
         return pairs if self.q_d is None else [*pairs, ("d", self.q_d, z.domain)]
-
-
-def _frozen(q: nn.Module, z: Tensor) -> Tensor:
-    """Call a discriminator so that the gradient reaches the code and not its parameters."""
-    detached = {name: parameter.detach() for name, parameter in q.named_parameters()}
-    return functional_call(q, detached, (z,))  # type: ignore[no-any-return]
 
 
 def _watch(name: str, logits: Tensor, domains: Tensor) -> dict[str, Tensor]:

@@ -10,11 +10,14 @@ is one forward and one backward:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 
-NETWORKS = ("trunk", "content", "domain", "decoder", "q_c", "q_d")
-DISCRIMINATORS = frozenset({"q_c", "q_d"})
+from torch import Tensor, nn
+from torch.func import functional_call
+
+NETWORKS = ("trunk", "content", "domain", "decoder", "q_c", "q_d", "critic")
+DISCRIMINATORS = frozenset({"q_c", "q_d", "critic"})
 
 
 class View(Enum):
@@ -32,6 +35,7 @@ def routing_table(
     pixel: bool,
     priors: bool,
     alignment: bool = False,
+    critic: str | None = None,
 ) -> Mapping[str, frozenset[str]]:
     """Return term -> networks that learn from it, in the order the terms are added up.
 
@@ -42,6 +46,8 @@ def routing_table(
         pixel: whether the optional pixel term is on.
         priors: whether the optional KL terms are on.
         alignment: whether the optional energy distance is on.
+        critic: who learns from an image critic's opinion of translations, "decoder" or
+            "everyone"; None: there is no critic.
     """
     everyone = frozenset({"trunk", "content", "domain", "decoder"})
     trunk = frozenset({"trunk"}) if route == "encoder" else frozenset[str]()
@@ -58,6 +64,10 @@ def routing_table(
     if priors:
         table["content_prior"] = frozenset({"trunk", "content"})
         table["domain_prior"] = frozenset({"trunk", "domain"})
+    if critic is not None:
+        table["realism"] = everyone if critic == "everyone" else frozenset({"decoder"})
+        table["critic"] = frozenset({"critic"})
+        table["critic_slope"] = frozenset({"critic"})
     return table
 
 
@@ -72,3 +82,9 @@ def player_of(parameter: str) -> str:
     """Return which player (gradient clipping, learning rate) owns an objective parameter."""
     head = parameter.split(".", 1)[0]
     return head if head in DISCRIMINATORS else "autoencoder"
+
+
+def frozen(q: nn.Module, *seen: Tensor | Sequence[Tensor]) -> Tensor:
+    """Call a discriminator so that the gradient reaches what it sees and not its parameters."""
+    detached = {name: parameter.detach() for name, parameter in q.named_parameters()}
+    return functional_call(q, detached, seen)  # type: ignore[no-any-return]

@@ -105,6 +105,8 @@ class Model(Section):
     """Channels of q_c and hidden units of q_d."""
     dense_discriminators: Annotated[int, Field(ge=0, le=16)] = 0
     """Perceptrons on whole content codes that look for the domain beside q_c's convolutions."""
+    critic_width: Width = 32
+    """Channels of the image critic at full resolution; doubled twice."""
     content_levels: Annotated[int, Field(ge=0, le=256)] = 0
     """mu_c takes one of so many values from -1 to 1 (2 or more); 0: any, unbounded (paper)."""
     decoder: Literal["concat", "modulate"] = "concat"
@@ -151,6 +153,14 @@ class Objective(Section):
     """Past content codes that q_c's perceptrons learn from again at each step; 0 is the paper."""
     alignment_weight: NonNegative = 0.0
     """Weight of the energy distance between the domains' content codes; 0 is the paper."""
+    critic_weight: NonNegative = 0.0
+    """Weight of an image critic's opinion of translations; 0 is the paper, and has no critic."""
+    critic_teaches: Literal["decoder", "everyone"] = "decoder"
+    """Who learns from it: the decoder alone, or trunk and streams too."""
+    critic_warmup: Count = 0
+    """Steps over which its weight grows from 0."""
+    critic_slope_weight: NonNegative = 1.0
+    """Weight of half the critic's squared slope at real images (R1), which keeps it calm."""
     domain_code: Literal["own", "pooled"] = "own"
     """Decoded with in training: the image's own z_d (paper), or the mean of its domain's others."""
     own_numbers: Annotated[int, Field(ge=0)] = 0
@@ -200,6 +210,8 @@ class Train(Section):
     """Adam's learning rate of the auto-encoder."""
     discriminator_lr: PositiveFloat = 2e-4
     """Adam's learning rate of q_c and q_d."""
+    critic_lr: PositiveFloat = 2e-4
+    """Adam's learning rate of the image critic; the same schedule as the auto-encoder's."""
     betas: Annotated[tuple[Decay, Decay], Strict(False)] = (0.9, 0.99)
     """Adam's betas of the auto-encoder."""
     discriminator_betas: Annotated[tuple[Decay, Decay], Strict(False)] = (0.5, 0.99)

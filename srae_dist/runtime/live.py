@@ -102,4 +102,12 @@ def rows(values: Mapping[str, float]) -> list[list[str]]:
                     f"{values[f'q_{q}_entropy']:.0%} of max)",
                 ]
             )
+    if "critic" in values:
+        table.append(
+            [
+                f"realism {values['realism']:.3f}",
+                f"critic {values['critic']:.3f} (accuracy {values['critic_accuracy']:.0%}, "
+                f"slope {values['critic_slope']:.3f})",
+            ]
+        )
     return table

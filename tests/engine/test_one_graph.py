@@ -23,12 +23,19 @@ PLUS = schema.Objective(
     domain_code="pooled",
     own_numbers=1,
     decoded_share=0.5,
+    critic_weight=1.0,
 )
 STYLED = {"dense_discriminators": 2, "content_levels": 3, "decoder": "modulate"}
 
 
 def build(section: schema.Objective, **model: object) -> Objective:
-    widths = {"width": 8, "max_width": 16, "discriminator_width": 8, "content_channels": 4}
+    widths = {
+        "width": 8,
+        "max_width": 16,
+        "discriminator_width": 8,
+        "critic_width": 8,
+        "content_channels": 4,
+    }
     networks = schema.Model.model_validate(widths | model)
     return build_objective(
         build_autoencoder(networks, image_size=SIZE, seed=0),

@@ -8,7 +8,7 @@ from torch import nn
 
 from srae_dist.engine.players import clip_players, make_optimizer, players, set_rates
 from srae_dist.recipe.schema import Train
-from tests.objective.tiny import tiny_objective
+from tests.objective.tiny import tiny_critic, tiny_objective
 
 TRAIN = Train(
     lr=0.5,
@@ -40,6 +40,18 @@ def test_every_learning_parameter_has_one_player(discriminators: int, names: lis
     assert {id(p) for p in made["autoencoder"]} == {
         id(p) for p in objective.autoencoder.parameters()
     }
+
+
+def test_a_critic_is_a_player_with_its_own_rate_that_falls_as_the_auto_encoder_s() -> None:
+    made = players(tiny_objective(critic=tiny_critic()))
+    assert list(made) == ["autoencoder", "q_c", "q_d", "critic"]
+    train = TRAIN.model_copy(update={"critic_lr": 0.125, "discriminator_schedule": "constant"})
+    optimizer = make_optimizer(made, train)
+    set_rates(optimizer, 99, train)
+    rates = {group["player"]: group["lr"] for group in optimizer.param_groups}
+    assert rates["q_c"] == rates["q_d"] == 0.25
+    assert rates["critic"] == pytest.approx(rates["autoencoder"] / 4)
+    assert rates["critic"] < 0.001
 
 
 def test_vgg_is_nobody_s() -> None:

@@ -27,6 +27,8 @@ PLUS = {
     "objective__domain_code": "pooled",
     "objective__own_numbers": 1,
     "objective__decoded_share": 0.5,
+    "objective__critic_weight": 0.1,
+    "model__critic_width": 8,
     "train__discriminator_schedule": "constant",
     "train__save_every": 3,
     "train__sample_every": 100,
@@ -42,7 +44,8 @@ def whole(face_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_term_is_logged_and_finite(whole: Path) -> None:
     for line in log(whole):
-        assert np.isfinite(line["alignment"]), json.dumps(line)
+        for term in ("alignment", "realism", "critic", "critic_slope"):
+            assert np.isfinite(line[term]), json.dumps(line)
 
 
 def test_resuming_is_exact_to_the_bit(whole: Path, face_shards: Path, tmp_path: Path) -> None:
@@ -52,6 +55,7 @@ def test_resuming_is_exact_to_the_bit(whole: Path, face_shards: Path, tmp_path: 
     first, second = tensors(whole, 6), tensors(tmp_path / "cut", 6)
     assert first.keys() == second.keys()
     assert any("memory.codes" in name for name in first)  # else q_c would forget on each resume
+    assert any("critic.heads" in name for name in first)
     assert [name for name, tensor in first.items() if not torch.equal(tensor, second[name])] == []
 
 
@@ -74,7 +78,7 @@ def test_micro_batches_teach_the_panel_the_same(
     whole: Path, face_shards: Path, tmp_path: Path
 ) -> None:
     """Terms that look at one image at a time do not depend on how a batch is cut."""
-    others = ("alignment", "share", "memory", "domain_code", "own_numbers")
+    others = ("alignment", "share", "memory", "domain_code", "own_numbers", "critic")
     alone = {k: v for k, v in PLUS.items() if not any(name in k for name in others)}
     recipe = write_recipe(tmp_path, face_shards)
     for name, size in (("one", 8), ("two", 4)):

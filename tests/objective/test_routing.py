@@ -7,7 +7,7 @@ import torch
 
 from srae_dist.objective.memory import Memory
 from srae_dist.objective.routing import NETWORKS, View, routing_table, view_for
-from tests.objective.tiny import MODEL, tiny_batch, tiny_objective
+from tests.objective.tiny import MODEL, tiny_batch, tiny_critic, tiny_objective
 
 VARIANTS = [
     (d, r, c) for d in (1, 2) for r in ("stream", "encoder") for c in ("entropy", "uniform")
@@ -27,7 +27,12 @@ PAPER = {
 }
 
 
-PLUS = {"alignment": {"content"}}  # the row that the paper does not have
+PLUS = {  # the rows that the paper does not have
+    "alignment": {"content"},
+    "realism": ALL,
+    "critic": {"critic"},
+    "critic_slope": {"critic"},
+}
 
 
 def network_of(parameter: str) -> str:
@@ -64,16 +69,29 @@ def test_the_paper_s_table() -> None:
     assert encoder["domain"] == {"domain", "trunk"}
 
 
-def test_the_row_that_the_paper_does_not_have() -> None:
-    table = routing_table(discriminators=2, route="stream", pixel=True, priors=True, alignment=True)
+def test_the_rows_that_the_paper_does_not_have() -> None:
+    table = routing_table(
+        discriminators=2, route="stream", pixel=True, priors=True, alignment=True, critic="everyone"
+    )
     assert {term: set(row) for term, row in table.items()} == PAPER | PLUS
+    alone = routing_table(
+        discriminators=2, route="stream", pixel=True, priors=True, critic="decoder"
+    )
+    assert alone["realism"] == {"decoder"}
 
 
 @pytest.mark.parametrize("route", ["stream", "encoder"])
 @pytest.mark.parametrize("q_sees", ["samples", "means", "both"])
-def test_each_term_beyond_the_paper_teaches_its_row(route: str, q_sees: str) -> None:
+@pytest.mark.parametrize("critic_teaches", ["decoder", "everyone"])
+def test_each_term_beyond_the_paper_teaches_its_row(
+    route: str, q_sees: str, critic_teaches: str
+) -> None:
     model = MODEL.model_copy(
-        update={"dense_discriminators": 2, "content_levels": 3, "decoder": "modulate"}
+        update={
+            "dense_discriminators": 2,
+            "content_levels": 3,
+            "decoder": "modulate",
+        }
     )
     objective = tiny_objective(
         route=route,
@@ -83,6 +101,8 @@ def test_each_term_beyond_the_paper_teaches_its_row(route: str, q_sees: str) -> 
         share=0.5,
         pooled=True,
         memory=Memory(places=12, shape=(4, 8, 8)),
+        critic=tiny_critic(),
+        critic_teaches=critic_teaches,
     )
     assert set(objective.table) == set(PAPER | PLUS)
     for term, row in objective.table.items():
@@ -109,7 +129,7 @@ def test_every_parameter_learns_at_every_step(
     idle = [n for n, p in objective.named_parameters() if p.requires_grad and p.grad is None]
     assert idle == []
     seen = {network_of(n) for n, p in objective.named_parameters() if p.requires_grad}
-    assert seen == set(NETWORKS) - ({"q_d"} if discriminators == 1 else set())
+    assert seen == set(NETWORKS) - {"critic"} - ({"q_d"} if discriminators == 1 else set())
 
 
 def test_vgg_never_learns() -> None:

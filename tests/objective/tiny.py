@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from srae_dist.model.build import build_autoencoder, build_discriminator
+from srae_dist.model.build import build_autoencoder, build_critic, build_discriminator
+from srae_dist.model.critic import Critic
 from srae_dist.model.vgg import PerceptualNetwork
 from srae_dist.objective.augment import Augmentation
 from srae_dist.objective.objective import Objective
@@ -56,3 +57,10 @@ def tiny_batch(count: int = 8, *, num_domains: int = 2, step: int = 0) -> tuple[
     domains = torch.arange(count) % num_domains
     images[domains == 1] //= 2  # so that the domains differ
     return images, domains, torch.arange(count) + step * count
+
+
+def tiny_critic(num_domains: int = 2) -> Critic:
+    model = MODEL.model_copy(update={"critic_width": 8})
+    return build_critic(
+        model, shapes=[(64, SIZE)], image_size=SIZE, num_domains=num_domains, seed=0
+    )
