@@ -19,7 +19,7 @@ from srae_dist.engine.players import players
 from srae_dist.model.blocks import DoublingConv2d
 from srae_dist.objective import terms
 from srae_dist.objective.objective import Objective, Sampled, Scene
-from srae_dist.objective.routing import DISCRIMINATORS, view_for
+from srae_dist.objective.routing import DISCRIMINATORS, OF_TRANSLATIONS, view_for
 from srae_dist.recipe.schema import Train
 
 
@@ -66,12 +66,14 @@ class NaiveStep:
         scene = Scene(x, x_hat, codes, domains, chosen, [h.detach() for h in target])
         losses = {"reconstruction": self._perceptual(x_hat, target)}
         for name, learners in objective.table.items():
-            if name not in ("reconstruction", "realism") and not learners <= DISCRIMINATORS:
+            about_translations = name in OF_TRANSLATIONS or learners <= DISCRIMINATORS
+            if name != "reconstruction" and not about_translations:
                 view = views[view_for(learners)]
                 losses[name] = objective.term(name, scene, view)
         if objective.critic is not None:
             z = views[view_for(objective.table["realism"])]
-            losses["realism"] = objective.judged(objective.critic, scene, slots, z)[0]["realism"]
+            judged, _ = objective.judged(objective.critic, scene, slots, z)
+            losses |= {name: judged[name] for name in OF_TRANSLATIONS & judged.keys()}
         self._update(self.first, losses)
         with torch.no_grad():
             codes = objective.autoencoder.encode(x)

@@ -35,6 +35,7 @@ def term_weights(step: int, names: Sequence[str], objective: Objective) -> list[
         "domain": objective.domain_weight * growth,
         "alignment": objective.alignment_weight * growth,
         "realism": objective.critic_weight * later,
+        "content_cycle": objective.content_cycle_weight * later,
         "critic_slope": objective.critic_slope_weight,
         "content_prior": objective.content_prior,
         "domain_prior": objective.domain_prior,

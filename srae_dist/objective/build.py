@@ -66,4 +66,5 @@ def build_objective(
         if objective.critic_weight
         else None,
         critic_teaches=objective.critic_teaches,
+        cycle=objective.content_cycle_weight > 0,
     )

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from srae_dist.core import randomness
-from srae_dist.core.types import Codes
+from srae_dist.core.types import Codes, Gaussian
 from srae_dist.model.autoencoder import AutoEncoder
 from srae_dist.model.critic import Critic
 from srae_dist.model.discriminators import Panel
@@ -26,8 +26,15 @@ from srae_dist.objective.alignment import code_distance
 from srae_dist.objective.augment import Augmentation
 from srae_dist.objective.memory import Memory
 from srae_dist.objective.pooling import mean_of_others
-from srae_dist.objective.realism import Shown, TargetCodes, judge
-from srae_dist.objective.routing import DISCRIMINATORS, View, frozen, routing_table, view_for
+from srae_dist.objective.realism import Shown, TargetCodes, content_cycle, judge
+from srae_dist.objective.routing import (
+    DISCRIMINATORS,
+    OF_TRANSLATIONS,
+    View,
+    frozen,
+    routing_table,
+    view_for,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +84,7 @@ class Objective(nn.Module):
         share: float = 1.0,  # of the images are decoded, above 0; codes are learnt from all
         critic: Critic | None = None,  # of images
         critic_teaches: str = "decoder",  # or "everyone"
+        cycle: bool = False,  # with a critic: the content of translations is held to their sources'
     ) -> None:
         super().__init__()
         self.autoencoder = autoencoder
@@ -92,6 +100,7 @@ class Objective(nn.Module):
             priors=priors,
             alignment=alignment,
             critic=None if critic is None else critic_teaches,
+            cycle=cycle,
         )
         self.term_names = tuple(self.table)
         self.layer_weights = tuple(layer_weights)
@@ -135,7 +144,7 @@ class Objective(nn.Module):
         losses = {
             name: self.term(name, scene, views[view_for(learners)])
             for name, learners in self.table.items()
-            if not learners <= DISCRIMINATORS and name != "realism"
+            if not learners <= DISCRIMINATORS and name not in OF_TRANSLATIONS
         }
         measures: dict[str, Tensor] = {}
         for name, q, z in self.discriminator_inputs(views[View.DETACHED]):
@@ -199,9 +208,20 @@ class Objective(nn.Module):
         """The terms of the critic and of the translations that it judges; and what it can tell."""
         chosen = scene.decoded
         z_d, targets, there = self.target_codes(z.domain, scene.domains, slots, chosen)
-        made = self.perceptual(self.autoencoder.decode(z.content[chosen], z_d))
-        shown = Shown(scene.target, made, scene.domains[chosen], targets, there)
-        return judge(critic, shown, slots[chosen], self.nudge_keys)
+        made = self.autoencoder.decode(z.content[chosen], z_d)
+        features = self.perceptual(made)
+        shown = Shown(scene.target, features, scene.domains[chosen], targets, there)
+        losses, told = judge(critic, shown, slots[chosen], self.nudge_keys)
+        if "content_cycle" in self.table:
+            again = self.content_seen(made)
+            losses["content_cycle"] = content_cycle(again, z.mean[chosen].detach(), there)
+        return losses, told
+
+    def content_seen(self, x: Tensor) -> Tensor:
+        """mu_c of images N 3 H W by an encoder that does not learn from it: N k a b."""
+        h = frozen(self.autoencoder.trunk, x)
+        code: Gaussian = frozen(self.autoencoder.content, h)
+        return code.mean
 
     def stream_codes(self, h: Tensor, codes: Codes) -> Codes:
         """Run the streams again on detached features; the domain stream only if a term asks."""

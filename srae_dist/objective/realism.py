@@ -145,6 +145,13 @@ def realism_loss(made: Tensor, there: Tensor) -> Tensor:
     return masked_mean(F.softplus(-made), there)
 
 
+def content_cycle(again: Tensor, source: Tensor, there: Tensor) -> Tensor:
+    """What the content codes of translations, N k a b, have lost of their sources': the squared
+    error over the mean square of what it should be. 0: nothing is lost, 1: as much as by zeros."""
+    lost = (again.float() - source.float()).square().flatten(1)
+    return masked_mean(lost, there) / source.float().square().mean().clamp(min=1e-6)
+
+
 def slope(logits: Tensor, nudged: Tensor, there: Tensor) -> Tensor:
     """Half the squared slope of a critic, from its logits N L before and after noise of standard
     deviation ``NUDGE`` on what it sees of N images, of which those that are ``there`` count.

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
+from typing import Any
 
 from torch import Tensor, nn
 from torch.func import functional_call
 
 NETWORKS = ("trunk", "content", "domain", "decoder", "q_c", "q_d", "critic")
 DISCRIMINATORS = frozenset({"q_c", "q_d", "critic"})
+OF_TRANSLATIONS = frozenset({"realism", "content_cycle"})  # the terms that are about them
 
 
 class View(Enum):
@@ -36,6 +38,7 @@ def routing_table(
     priors: bool,
     alignment: bool = False,
     critic: str | None = None,
+    cycle: bool = False,
 ) -> Mapping[str, frozenset[str]]:
     """Return term -> networks that learn from it, in the order the terms are added up.
 
@@ -48,6 +51,7 @@ def routing_table(
         alignment: whether the optional energy distance is on.
         critic: who learns from an image critic's opinion of translations, "decoder" or
             "everyone"; None: there is no critic.
+        cycle: whether, with a critic, the same learn to keep a translation's content, too.
     """
     everyone = frozenset({"trunk", "content", "domain", "decoder"})
     trunk = frozenset({"trunk"}) if route == "encoder" else frozenset[str]()
@@ -65,7 +69,10 @@ def routing_table(
         table["content_prior"] = frozenset({"trunk", "content"})
         table["domain_prior"] = frozenset({"trunk", "domain"})
     if critic is not None:
-        table["realism"] = everyone if critic == "everyone" else frozenset({"decoder"})
+        taught = everyone if critic == "everyone" else frozenset({"decoder"})
+        table["realism"] = taught
+        if cycle:
+            table["content_cycle"] = taught
         table["critic"] = frozenset({"critic"})
         table["critic_slope"] = frozenset({"critic"})
     return table
@@ -84,7 +91,7 @@ def player_of(parameter: str) -> str:
     return head if head in DISCRIMINATORS else "autoencoder"
 
 
-def frozen(q: nn.Module, *seen: Tensor | Sequence[Tensor]) -> Tensor:
-    """Call a discriminator so that the gradient reaches what it sees and not its parameters."""
-    detached = {name: parameter.detach() for name, parameter in q.named_parameters()}
-    return functional_call(q, detached, seen)  # type: ignore[no-any-return]
+def frozen(network: nn.Module, *seen: Tensor | Sequence[Tensor]) -> Any:
+    """Call a network so that the gradient reaches what it sees and not its parameters."""
+    detached = {name: parameter.detach() for name, parameter in network.named_parameters()}
+    return functional_call(network, detached, seen)

@@ -159,6 +159,9 @@ class Objective(Section):
     """Who learns from it: the decoder alone, or trunk and streams too."""
     critic_warmup: Count = 0
     """Steps over which its weight grows from 0."""
+    content_cycle_weight: NonNegative = 0.0
+    """With a critic: weight of what a translation, encoded again, has lost of z_c; else all that
+    it translates into a domain may become one picture."""
     critic_slope_weight: NonNegative = 1.0
     """Weight of half the critic's squared slope at real images (R1), which keeps it calm."""
     domain_code: Literal["own", "pooled"] = "own"
@@ -276,6 +279,11 @@ class Recipe(Section):
             raise ValueError(
                 f"objective.q_memory = {self.objective.q_memory} is for perceptrons to learn from, "
                 "and model.dense_discriminators = 0 has none"
+            )
+        if self.objective.content_cycle_weight and not self.objective.critic_weight:
+            raise ValueError(
+                f"objective.content_cycle_weight = {self.objective.content_cycle_weight} is about "
+                "the translations that a critic sees, and objective.critic_weight = 0 has none"
             )
         own, most = self.objective.own_numbers, self.model.domain_channels - 1
         if own and self.objective.domain_code != "pooled":

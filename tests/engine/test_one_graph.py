@@ -24,6 +24,7 @@ PLUS = schema.Objective(
     own_numbers=1,
     decoded_share=0.5,
     critic_weight=1.0,
+    content_cycle_weight=1.0,
 )
 STYLED = {"dense_discriminators": 2, "content_levels": 3, "decoder": "modulate"}
 

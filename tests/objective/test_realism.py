@@ -13,6 +13,7 @@ from srae_dist.objective.objective import Objective
 from srae_dist.objective.realism import (
     NUDGE,
     TargetCodes,
+    content_cycle,
     critic_loss,
     members_of,
     other_domains,
@@ -50,6 +51,31 @@ def test_a_domain_that_is_not_there_counts_nowhere() -> None:
     assert critic_loss(real, made, there) == pytest.approx(told)
     nobody = torch.tensor([False, False])
     assert realism_loss(made, nobody) == 0
+
+
+def test_lost_content_is_a_share() -> None:
+    source = torch.randn(6, 4, 2, 2)
+    there = torch.arange(6) < 4
+    assert content_cycle(source, source, there) == 0
+    everywhere = torch.ones(6, dtype=torch.bool)
+    assert float(content_cycle(0 * source, source, everywhere)) == pytest.approx(1.0)
+    again = source.clone()
+    again[4:] = 7.0  # of those no code could be lent
+    assert content_cycle(again, source, there) == 0
+
+
+def test_a_cycle_s_encoder_does_not_learn_from_it() -> None:
+    """Else it would learn to see what it hopes to see: only the path to the decoder is taught."""
+    objective = tiny_objective(critic=tiny_critic(), cycle=True, critic_teaches="decoder")
+    weights = torch.tensor([float(n == "content_cycle") for n in objective.term_names])
+    total, _ = objective(*tiny_batch(), weights)
+    total.backward()
+    assert total > 0
+    for part in (objective.autoencoder.trunk, objective.autoencoder.content):
+        assert all(p.grad is None or not p.grad.any() for p in part.parameters())
+    assert any(
+        p.grad is not None and p.grad.any() for p in objective.autoencoder.decoder.parameters()
+    )
 
 
 def test_the_slope_is_half_the_squared_gradient() -> None:

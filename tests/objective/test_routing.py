@@ -30,6 +30,7 @@ PAPER = {
 PLUS = {  # the rows that the paper does not have
     "alignment": {"content"},
     "realism": ALL,
+    "content_cycle": ALL,
     "critic": {"critic"},
     "critic_slope": {"critic"},
 }
@@ -71,13 +72,19 @@ def test_the_paper_s_table() -> None:
 
 def test_the_rows_that_the_paper_does_not_have() -> None:
     table = routing_table(
-        discriminators=2, route="stream", pixel=True, priors=True, alignment=True, critic="everyone"
+        discriminators=2,
+        route="stream",
+        pixel=True,
+        priors=True,
+        alignment=True,
+        critic="everyone",
+        cycle=True,
     )
     assert {term: set(row) for term, row in table.items()} == PAPER | PLUS
     alone = routing_table(
-        discriminators=2, route="stream", pixel=True, priors=True, critic="decoder"
+        discriminators=2, route="stream", pixel=True, priors=True, critic="decoder", cycle=True
     )
-    assert alone["realism"] == {"decoder"}
+    assert alone["realism"] == alone["content_cycle"] == {"decoder"}
 
 
 @pytest.mark.parametrize("route", ["stream", "encoder"])
@@ -103,6 +110,7 @@ def test_each_term_beyond_the_paper_teaches_its_row(
         memory=Memory(places=12, shape=(4, 8, 8)),
         critic=tiny_critic(),
         critic_teaches=critic_teaches,
+        cycle=True,
     )
     assert set(objective.table) == set(PAPER | PLUS)
     for term, row in objective.table.items():

@@ -119,6 +119,10 @@ def test_windows_byte_order_mark_and_line_ends(tmp_path: Path) -> None:
         ("[perceptual]\nlayers = []\n", ("perceptual.layers", "at least one")),
         ("[train]\nmicro_batch = 7\n", ("train.global_batch = 64", "micro_batch from")),
         ("[objective]\nq_memory = 7\n", ("objective.q_memory = 7", "dense_discriminators = 0")),
+        (
+            "[objective]\ncontent_cycle_weight = 0.5\n",
+            ("objective.content_cycle_weight = 0.5", "objective.critic_weight = 0"),
+        ),
         ("[objective]\nown_numbers = 3\n", ("objective.own_numbers = 3", "pools none")),
         (
             '[objective]\ndomain_code = "pooled"\nown_numbers = 16\n',
