@@ -25,7 +25,7 @@ from srae_dist.objective import terms
 from srae_dist.objective.alignment import code_distance
 from srae_dist.objective.augment import Augmentation
 from srae_dist.objective.memory import Memory
-from srae_dist.objective.pooling import mean_of_others
+from srae_dist.objective.pooling import domain_means, mean_of_others
 from srae_dist.objective.realism import Shown, TargetCodes, content_cycle, judge
 from srae_dist.objective.routing import (
     DISCRIMINATORS,
@@ -213,9 +213,14 @@ class Objective(nn.Module):
         shown = Shown(scene.target, features, scene.domains[chosen], targets, there)
         losses, told = judge(critic, shown, slots[chosen], self.nudge_keys)
         if "content_cycle" in self.table:
-            again = self.content_seen(made)
-            losses["content_cycle"] = content_cycle(again, z.mean[chosen].detach(), there)
+            source = self.deviations(z.mean.detach(), scene.domains)[chosen]
+            again = self.deviations(self.content_seen(made), targets)
+            losses["content_cycle"] = content_cycle(again, source, there)
         return losses, told
+
+    def deviations(self, codes: Tensor, domains: Tensor) -> Tensor:
+        """Codes N k a b less the mean of their domain's in the micro-batch."""
+        return codes - domain_means(codes, domains, num_domains=self.num_domains)[domains]
 
     def content_seen(self, x: Tensor) -> Tensor:
         """mu_c of images N 3 H W by an encoder that does not learn from it: N k a b."""

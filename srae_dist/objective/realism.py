@@ -147,7 +147,11 @@ def realism_loss(made: Tensor, there: Tensor) -> Tensor:
 
 def content_cycle(again: Tensor, source: Tensor, there: Tensor) -> Tensor:
     """What the content codes of translations, N k a b, have lost of their sources': the squared
-    error over the mean square of what it should be. 0: nothing is lost, 1: as much as by zeros."""
+    error over the mean square of what it should be. 0: nothing is lost, 1: as much as by zeros.
+
+    Both are deviations from the mean of a domain: where z_c tells the domain, a translation that
+    had its source's whole code would look like its source.
+    """
     lost = (again.float() - source.float()).square().flatten(1)
     return masked_mean(lost, there) / source.float().square().mean().clamp(min=1e-6)
 
