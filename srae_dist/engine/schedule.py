@@ -23,7 +23,8 @@ def learning_rate(step: int, base: float, train: Train, schedule: str | None = N
 
 
 def term_weights(step: int, names: Sequence[str], objective: Objective) -> list[float]:
-    """Weight of each named term at ``step``; confusion and domain weights may grow from 0."""
+    """Weight of each named term at ``step``; confusion and domain weights, and those of what a
+    critic says of translations, may grow from 0."""
     growth, later = (
         min(1.0, (step + 1) / max(1, warmup))
         for warmup in (objective.confusion_warmup, objective.critic_warmup)

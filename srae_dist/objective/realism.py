@@ -18,9 +18,8 @@ from srae_dist.model.critic import Critic
 from srae_dist.objective.pooling import domain_means
 from srae_dist.objective.routing import frozen
 
-NUDGE = (
-    0.1  # standard deviation of the noise that shows how steep the critic is; features are 1 to 2
-)
+# standard deviation of the noise that shows how steep the critic is; features are about 1.5
+NUDGE = 0.1
 
 
 @dataclass(frozen=True, slots=True)

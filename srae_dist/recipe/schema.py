@@ -218,7 +218,7 @@ class Train(Section):
     betas: Annotated[tuple[Decay, Decay], Strict(False)] = (0.9, 0.99)
     """Adam's betas of the auto-encoder."""
     discriminator_betas: Annotated[tuple[Decay, Decay], Strict(False)] = (0.5, 0.99)
-    """Adam's betas of q_c and q_d."""
+    """Adam's betas of q_c, q_d and the image critic."""
     weight_decay: NonNegative = 0.0
     """Decoupled weight decay (AdamW)."""
     clip: PositiveFloat = 1.0
