@@ -13,7 +13,7 @@ from srae_dist.recipe.schema import Train
 
 
 def players(objective: nn.Module) -> dict[str, list[nn.Parameter]]:
-    """Learning parameters of each player: ``autoencoder``, ``q_c``, perhaps ``q_d`` and ``critic``."""
+    """Learning parameters of each player: ``autoencoder``, ``q_c``, perhaps ``q_d``, ``critic``."""
     groups: dict[str, list[nn.Parameter]] = {}
     for name, parameter in objective.named_parameters():
         if parameter.requires_grad:
