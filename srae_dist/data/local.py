@@ -66,7 +66,8 @@ class LocalShards:
             os.close(self._open.popitem()[1])
 
     def __del__(self) -> None:
-        self.close()
+        if os is not None:  # at the interpreter's end modules go first, and it closes files itself
+            self.close()
 
     def _open_file(self, shard: int) -> int:
         if len(self._open) >= OPEN_FILES:  # lanes move on together: the oldest are done with

@@ -113,8 +113,11 @@ def test_bench_step_writes_what_it_promises(tmp_path: Path, critic: float) -> No
     assert numbers["microseconds"].keys() == {"naive", "ours", *NAMES} - (
         set() if critic else {CRITIC}
     )
-    for losses in numbers["first_losses"].values():
-        assert losses["naive"] == pytest.approx(losses["ours"], rel=0.02, abs=1e-3)
+    first = numbers["first_losses"]
+    steep = first.pop("critic_slope", {"naive": 0.0, "ours": 0.0})  # small differences of logits
+    assert steep["naive"] == pytest.approx(steep["ours"], abs=1e-3)
+    for losses in first.values():
+        assert losses["naive"] == pytest.approx(losses["ours"], rel=0.02)
     assert "VGG on x_hat" in output and "times as fast as the naive step" in output
 
 

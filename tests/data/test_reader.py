@@ -108,3 +108,14 @@ def test_a_shortened_shard_is_an_error_when_read_in_order(tiny, length):
     path.write_bytes(path.read_bytes()[:length])
     with pytest.raises(UserError, match=r"train-000001.tar .*`srae-dist shard`"):
         list(iterate(tiny.root, "train"))
+
+
+def test_what_is_left_open_until_the_interpreter_ends_says_nothing(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shards = LocalShards(tiny.root, tiny.split)
+    shards.read(0, 0, 16)
+    with monkeypatch.context() as ending:
+        ending.setattr(local, "os", None)  # modules go before what is left of objects
+        shards.__del__()
+    shards.close()
