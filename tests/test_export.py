@@ -16,7 +16,7 @@ from srae_dist.cli import app
 from srae_dist.core.errors import UserError
 from srae_dist.translation import graphs
 from srae_dist.translation.translator import load
-from tests.translation.tiny import DOMAINS, SIZE, save_run
+from tests.translation.tiny import DOMAINS, MODEL, SIZE, save_run
 
 
 def export(*arguments: object) -> str:
@@ -26,9 +26,10 @@ def export(*arguments: object) -> str:
     return result.output
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_run(tmp_path_factory.mktemp("run"))
+@pytest.fixture(scope="module", params=["trunk", "perceptual"])
+def run(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    model = MODEL.model_copy(update={"domain_sees": request.param})
+    return save_run(tmp_path_factory.mktemp("run"), model=model)
 
 
 @pytest.fixture(scope="module")

@@ -52,7 +52,8 @@ def parts(stepper: Stepper, inputs: Inputs, *, bf16: bool) -> dict[str, Part]:
         objective.zero_grad()
         with autocast():
             h = objective.autoencoder.features(x)
-            found = objective.autoencoder.content(h), objective.autoencoder.domain(h)
+            seen = objective.autoencoder.seen_by_domain(x, h)
+            found = objective.autoencoder.content(h), objective.autoencoder.domain(seen)
             total = torch.stack([c.mean.float().sum() + c.sigma.float().sum() for c in found]).sum()
         _backward(total)
 

@@ -18,6 +18,7 @@ def build_networks(recipe: Recipe, image_size: int, *, num_domains: int) -> Obje
         image_size=image_size,
         seed=recipe.run.seed,
         checkpoint_activations=recipe.engine.checkpoint_activations,
+        eyes=recipe.perceptual.weights,
     )
     objective = build_objective(
         autoencoder,

@@ -9,6 +9,7 @@ from torch.utils.checkpoint import checkpoint
 from srae_dist.core.types import Codes
 from srae_dist.model.decoder import Decoder
 from srae_dist.model.encoder import ContentStream, DomainStream, Trunk
+from srae_dist.model.vgg import PerceptualNetwork
 
 
 class AutoEncoder(nn.Module):
@@ -25,6 +26,7 @@ class AutoEncoder(nn.Module):
         max_width: int,  # upper bound of the channels
         blocks: int,  # residual blocks per resolution
         content_levels: int = 0,  # mu_c takes one of so many values in [-1, 1]; 0: any, unbounded
+        eyes: PerceptualNetwork | None = None,  # f_d sees the last layer of these, not the trunk's
         modulate: bool = False,  # z_d scales and shifts the decoder's features as well
         checkpoint_activations: bool = False,  # recompute trunk and decoder in the backward pass
     ) -> None:
@@ -42,7 +44,9 @@ class AutoEncoder(nn.Module):
         self.content = ContentStream(
             self.trunk.out_channels, content_channels, levels=content_levels
         )
-        self.domain = DomainStream(self.trunk.out_channels, domain_channels)
+        self.eyes = eyes
+        seen = self.trunk.out_channels if eyes is None else eyes.shapes(image_size)[-1][0]
+        self.domain = DomainStream(seen, domain_channels, deep=eyes is not None)
         self.decoder = Decoder(
             image_size=image_size,
             code_size=code_size,
@@ -63,7 +67,11 @@ class AutoEncoder(nn.Module):
     def encode(self, x: Tensor) -> Codes:
         """Images N 3 H W to code distributions."""
         h = self.features(x)
-        return Codes(self.content(h), self.domain(h))
+        return Codes(self.content(h), self.domain(self.seen_by_domain(x, h)))
+
+    def seen_by_domain(self, x: Tensor, h: Tensor) -> Tensor:
+        """What f_d gets of images N 3 H W and the trunk's features of them: those, or its eyes'."""
+        return h if self.eyes is None else self.eyes(x)[-1]
 
     def decode(self, content: Tensor, domain: Tensor) -> Tensor:
         """Content codes N k a b and domain codes N j (or maps N j a b) to images N 3 H W."""

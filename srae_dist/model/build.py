@@ -12,16 +12,29 @@ from srae_dist.core.errors import UserError
 from srae_dist.model.autoencoder import AutoEncoder
 from srae_dist.model.critic import Critic
 from srae_dist.model.discriminators import CodeDiscriminator, DenseDiscriminator, Panel
+from srae_dist.model.vgg import PerceptualNetwork
 from srae_dist.recipe.schema import Model
+
+EYES = "relu3_3"  # VGG-16's layer that the domain stream sees, if it does not see the trunk
 
 
 def build_autoencoder(
-    model: Model, *, image_size: int, seed: int, checkpoint_activations: bool = False
+    model: Model,
+    *,
+    image_size: int,
+    seed: int,
+    checkpoint_activations: bool = False,
+    eyes: str = "random",
 ) -> AutoEncoder:
     """Build the auto-encoder with weights drawn from ``seed``.
 
+    Args:
+        eyes: where the frozen network's weights come from, if the model has one
+            (``PerceptualNetwork``); a checkpoint brings them along.
+
     Raises:
-        UserError: the image size is not the code size times a power of two.
+        UserError: the image size is not the code size times a power of two; or those weights are
+            not to be had.
     """
     check_sizes(image_size, model.code_size)
     with seeded(seed, "autoencoder"):
@@ -34,6 +47,9 @@ def build_autoencoder(
             max_width=model.max_width,
             blocks=model.blocks,
             content_levels=model.content_levels,
+            eyes=PerceptualNetwork([EYES], weights=eyes, saved=True)
+            if model.domain_sees == "perceptual"
+            else None,
             modulate=model.decoder == "modulate",
             checkpoint_activations=checkpoint_activations,
         )

@@ -64,9 +64,10 @@ class ContentStream(nn.Module):
 class DomainStream(nn.Module):
     """f_d: features N C a b to mu_d, sigma_d, each N j (the paper's 1 x 1 x j)."""
 
-    def __init__(self, channels: int, code_channels: int) -> None:
+    def __init__(self, channels: int, code_channels: int, *, deep: bool = False) -> None:
+        """``deep``: three blocks for one, and a halving, where no trunk has learnt before."""
         super().__init__()
-        self.block = ResidualBlock(channels)
+        self.block = _stack(channels) if deep else ResidualBlock(channels)
         self.norm = norm(channels)
         self.hidden = nn.Linear(channels, channels)
         self.out = nn.Linear(channels, 2 * code_channels)
@@ -74,6 +75,11 @@ class DomainStream(nn.Module):
     def forward(self, h: Tensor) -> Gaussian:
         pooled = F.silu(self.norm(self.block(h))).mean(dim=(2, 3))
         return _gaussian(self.out(F.silu(self.hidden(pooled))))
+
+
+def _stack(channels: int) -> nn.Sequential:
+    first, *rest = (ResidualBlock(channels) for _ in range(3))
+    return nn.Sequential(first, nn.MaxPool2d(2), *rest)
 
 
 def quantised(x: Tensor, levels: int) -> Tensor:

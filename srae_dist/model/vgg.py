@@ -36,8 +36,13 @@ class PerceptualNetwork(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, layers: Sequence[str], *, weights: str) -> None:
+    def __init__(self, layers: Sequence[str], *, weights: str, saved: bool = False) -> None:
         """Build the network up to its deepest layer.
+
+        Args:
+            layers: names, see ``LAYERS``.
+            weights: a safetensors path, "torchvision" or "random".
+            saved: it is a part of a model, whose state holds all that it needs.
 
         Raises:
             UserError: unknown layer, missing or unreadable weight file, a layer the file lacks.
@@ -54,8 +59,8 @@ class PerceptualNetwork(nn.Module):
         with torch.device("meta"):  # the whole VGG-16 would be drawn at random only to be cut off
             features = vgg16(weights=None).features[: self.taps[-1] + 1]
         self.features = features.to_empty(device="cpu")
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=saved)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=saved)
         _fill(self.features, weights, layers)
         self.requires_grad_(False)
         self.eval()

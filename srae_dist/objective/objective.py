@@ -177,7 +177,8 @@ class Objective(nn.Module):
         """Encode and decode once; return each needed view of the codes, the code distributions
         and the reconstruction. All views share the same noise."""
         h = self.autoencoder.features(x)
-        codes = Codes(self.autoencoder.content(h), self.autoencoder.domain(h))
+        seen = self.autoencoder.seen_by_domain(x, h)
+        codes = Codes(self.autoencoder.content(h), self.autoencoder.domain(seen))
         noise = self.noise(codes, slots)
         full = self.sample(codes, noise)
         views = {
@@ -185,7 +186,7 @@ class Objective(nn.Module):
             View.DETACHED: Sampled(full.content.detach(), full.domain.detach(), full.mean.detach()),
         }
         if any(view_for(learners) is View.STREAM for learners in self.table.values()):
-            detached = self.stream_codes(h.detach(), codes)
+            detached = self.stream_codes(h.detach(), seen.detach(), codes)
             views[View.STREAM] = self.sample(detached, noise)
         chosen = self.decoded(slots)
         z_d = full.domain
@@ -228,9 +229,9 @@ class Objective(nn.Module):
         code: Gaussian = frozen(self.autoencoder.content, h)
         return code.mean
 
-    def stream_codes(self, h: Tensor, codes: Codes) -> Codes:
+    def stream_codes(self, h: Tensor, seen: Tensor, codes: Codes) -> Codes:
         """Run the streams again on detached features; the domain stream only if a term asks."""
-        domain = self.autoencoder.domain(h) if "domain" in self.table else codes.domain
+        domain = self.autoencoder.domain(seen) if "domain" in self.table else codes.domain
         return Codes(self.autoencoder.content(h), domain)
 
     def noise(self, codes: Codes, slots: Tensor) -> Sampled:

@@ -109,6 +109,8 @@ class Model(Section):
     """Channels of the image critic at full resolution; doubled twice."""
     content_levels: Annotated[int, Field(ge=0, le=256)] = 0
     """mu_c takes one of so many values from -1 to 1 (2 or more); 0: any, unbounded (paper)."""
+    domain_sees: Literal["trunk", "perceptual"] = "trunk"
+    """What z_d is read from: the trunk's features (paper), or VGG-16's, frozen, at relu3_3."""
     decoder: Literal["concat", "modulate"] = "concat"
     """z_d joins z_c as channels (paper); modulate: it scales and shifts features, too."""
 

@@ -50,10 +50,12 @@ class _Encoder(nn.Module):
         super().__init__()
         self.trunk = autoencoder.trunk  # its parts alone: all that is held here is written
         self.content, self.domain = autoencoder.content, autoencoder.domain
+        self.eyes = autoencoder.eyes
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         h = self.trunk(images)
-        content, domain = self.content(h), self.domain(h)
+        seen = h if self.eyes is None else self.eyes(images)[-1]
+        content, domain = self.content(h), self.domain(seen)
         return content.mean, content.sigma, domain.mean, domain.sigma
 
 

@@ -26,7 +26,12 @@ PLUS = schema.Objective(
     critic_weight=1.0,
     content_cycle_weight=1.0,
 )
-STYLED = {"dense_discriminators": 2, "content_levels": 3, "decoder": "modulate"}
+OPTIONS = {
+    "dense_discriminators": 2,
+    "content_levels": 3,
+    "decoder": "modulate",
+    "domain_sees": "perceptual",
+}
 
 
 def build(section: schema.Objective, **model: object) -> Objective:
@@ -50,7 +55,7 @@ def build(section: schema.Objective, **model: object) -> Objective:
 
 
 @pytest.mark.parametrize(
-    ("section", "model"), [(PAPER, {}), (BOTH, {}), (PLUS, STYLED)], ids=["paper", "both", "plus"]
+    ("section", "model"), [(PAPER, {}), (BOTH, {}), (PLUS, OPTIONS)], ids=["paper", "both", "plus"]
 )
 def test_three_steps_are_one_graph(section: schema.Objective, model: dict[str, object]) -> None:
     torch._dynamo.reset()

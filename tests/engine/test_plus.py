@@ -18,6 +18,7 @@ PLUS = {
     "model__content_levels": 3,
     "model__dense_discriminators": 1,
     "model__decoder": "modulate",
+    "model__domain_sees": "perceptual",
     "objective__route": "encoder",
     "objective__confusion": "uniform",
     "objective__confusion_weight": 1.0,
@@ -57,6 +58,7 @@ def test_resuming_is_exact_to_the_bit(whole: Path, face_shards: Path, tmp_path: 
     assert first.keys() == second.keys()
     assert any("memory.codes" in name for name in first)  # else q_c would forget on each resume
     assert any("critic.heads" in name for name in first)
+    assert any("eyes.features" in name for name in first)
     assert [name for name, tensor in first.items() if not torch.equal(tensor, second[name])] == []
 
 

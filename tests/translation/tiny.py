@@ -24,10 +24,10 @@ MODEL = Model(
 )
 
 
-def save_run(root: Path, *, steps: tuple[int, ...] = (3, 7)) -> Path:
+def save_run(root: Path, *, steps: tuple[int, ...] = (3, 7), model: Model = MODEL) -> Path:
     """A run folder with a checkpoint for each step, weights drawn from the step."""
     for step in steps:
-        autoencoder = build_autoencoder(MODEL, image_size=SIZE, seed=step)
+        autoencoder = build_autoencoder(model, image_size=SIZE, seed=step)
         codes = torch.arange(9.0).reshape(3, 3) - 4.0  # far apart, so that domains differ
         checkpoint.save(
             root / "checkpoints",
@@ -38,7 +38,7 @@ def save_run(root: Path, *, steps: tuple[int, ...] = (3, 7)) -> Path:
                 "step": step,
                 "domains": list(DOMAINS),
                 "image_size": SIZE,
-                "recipe": {"model": MODEL.model_dump(mode="json")},
+                "recipe": {"model": model.model_dump(mode="json")},
             },
             state={"step": step},
         )
