@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,3 +28,13 @@ def face_shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = subprocess.run([*FACES, "--out", str(root)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return root
+
+
+@pytest.fixture(autouse=True)
+def _forget_the_accelerator() -> Iterator[None]:
+    """A process trains once, and accelerate holds it to that; tests train often, in any order."""
+    yield
+    if "accelerate.state" in sys.modules:
+        from accelerate.state import AcceleratorState
+
+        AcceleratorState._reset_state(reset_partial_state=True)

@@ -189,9 +189,6 @@ def test_trackers_that_cannot_work_are_named(name: str, said: str, tmp_path: Pat
 
 
 def test_the_accelerator_is_as_asked(tmp_path: Path) -> None:
-    from accelerate.state import AcceleratorState
-
-    AcceleratorState._reset_state(reset_partial_state=True)
     made = make_accelerator(
         precision="bf16", accumulation=3, trackers=["tensorboard"], run_dir=tmp_path
     )
@@ -199,7 +196,6 @@ def test_the_accelerator_is_as_asked(tmp_path: Path) -> None:
     assert made.gradient_accumulation_steps == 3
     assert made.ddp_handler.broadcast_buffers is False  # no module has any that change
     assert [str(tracker) for tracker in made.log_with] == ["tensorboard"]
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def test_a_config_file_s_promise_counts_too(tmp_path: Path) -> None:
