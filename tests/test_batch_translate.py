@@ -509,6 +509,20 @@ def test_a_finished_translation_says_so_and_is_left_alone(
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
 
 
+def test_another_picture_under_the_same_name_is_not_taken_for_translated(
+    run: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    command = (run, folder, "--to", "anime", "--out", out)
+    (folder / "a.png").write_bytes(b"broken")
+    assert translate(*command) == ExitCode.SOME_FAILED
+    picture(9).save(folder / "a.png")
+    assert translate(*command) == ExitCode.USER
+    assert "(the input has changed since); " in capsys.readouterr().err
+    assert translate(*command, "--force") == ExitCode.DONE
+    assert not (out / "failed.jsonl").exists()
+
+
 def test_another_translation_is_not_mixed_with_it(
     run: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import itertools
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -70,12 +70,21 @@ class FolderImages:
         self.root = root
         self.paths = inside or listing.images
         self.domain, self.has_domain_folder = domain, bool(inside)
-        self.digest = _digest(self.paths)
+        self.digest = _digest(map(self._version, self.paths))
         self.notes = [f"{root}: {describe(listing.ignored)}."] if listing.ignored else []
         if not self.paths:
             tars = next(root.glob("*.tar"), None)
             hint = f"; its shards need `srae-dist shard --index {root}` first" if tars else ""
             raise UserError(f"{root} holds no jpg, png or webp file{hint or '; name another'}.")
+
+    def _version(self, path: str) -> str:
+        """What a file is called, how long it is and when it was written: another picture under the
+        same name is translated anew."""
+        try:
+            status = (self.root / path).stat()
+        except OSError:  # it is named with the pictures that cannot be read
+            return path
+        return f"{path}\0{status.st_size}\0{status.st_mtime_ns}"
 
     @property
     def place(self) -> str:
@@ -294,7 +303,7 @@ def _is_shards(root: Path) -> bool:
         return False
 
 
-def _digest(names: Sequence[str]) -> str:
+def _digest(names: Iterable[str]) -> str:
     digest = hashlib.sha256()
     for name in names:
         digest.update(name.encode("utf-8", "surrogateescape") + b"\0")

@@ -239,7 +239,9 @@ def _differences(there: Mapping[str, Any], job: Mapping[str, Any]) -> list[str]:
     old, new = _flat(there), _flat(job)
     changed = [name for name in sorted(old | new) if old.get(name) != new.get(name)]
     plain = [name for name in changed if not name.endswith(("sha256", "digest"))]
-    return [f"{name} was {old.get(name)}, is {new.get(name)}" for name in (plain or changed)[:4]]
+    if plain:
+        return [f"{name} was {old.get(name)}, is {new.get(name)}" for name in plain[:4]]
+    return [f"the {name.rpartition(' ')[0]} has changed since" for name in changed[:4]]
 
 
 def _flat(value: Mapping[str, Any]) -> dict[str, Any]:
