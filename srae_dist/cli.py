@@ -30,7 +30,7 @@ app = typer.Typer(
 recipe_app = typer.Typer(help="Look at a recipe, or check it.", no_args_is_help=True)
 
 RecipeName = Annotated[
-    str, typer.Argument(metavar="RECIPE", help="A recipe file, or the name of one in recipes/.")
+    str, typer.Argument(metavar="RECIPE", help="A recipe file, a name in recipes/, or a run.")
 ]
 Overrides = Annotated[
     list[str] | None,

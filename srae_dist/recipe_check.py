@@ -16,7 +16,7 @@ _PROBE = 10.0  # seconds
 
 def check(
     recipe: Annotated[
-        str, typer.Argument(metavar="RECIPE", help="A recipe file, or the name of one in recipes/.")
+        str, typer.Argument(metavar="RECIPE", help="A recipe file, a name in recipes/, or a run.")
     ],
     set_: Annotated[
         list[str] | None,

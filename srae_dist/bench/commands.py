@@ -27,7 +27,7 @@ Record = Annotated[
 ]
 
 RecipeName = Annotated[
-    str, typer.Option(metavar="RECIPE", help="A recipe file, or the name of one in recipes/.")
+    str, typer.Option(metavar="RECIPE", help="A recipe file, a name in recipes/, or a run.")
 ]
 Overrides = Annotated[
     list[str] | None,

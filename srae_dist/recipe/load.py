@@ -20,7 +20,9 @@ from srae_dist.core.urls import is_url, redacted
 from srae_dist.recipe.keys import KEYS, SECTIONS, nearest_key, toml_value
 from srae_dist.recipe.schema import Recipe
 
-RECIPES = Path("recipes")  # where a bare name is looked up
+RECIPES = Path("recipes")  # where a bare name is looked up, before the ones that came with us
+SHIPPED = Path(__file__).parents[1] / "recipes"  # a link to the checkout's; files in a wheel
+RESOLVED = "recipe.toml"  # in a run folder
 MOST_BYTES = 1 << 16  # of a recipe file
 LONGEST_LINE = 4096  # characters; of a key of very many parts TOML's parser takes minutes
 MOST_DEPTH = 6  # tables and lists in one another; a recipe has two
@@ -76,14 +78,19 @@ def load_recipe(path: Path, *, overrides: Sequence[str] = ()) -> LoadedRecipe:
 def _find(path: Path) -> Path:
     if path.is_file():
         return path
+    if path == Path():
+        raise UserError(f"The recipe's name is empty; name a file.{_neighbours(path, path)}")
+    if (path / RESOLVED).is_file():  # a run folder
+        return path / RESOLVED
+    known = [folder / f"{path}.toml" for folder in (RECIPES, SHIPPED)]
+    for file in known if len(path.parts) == 1 else ():
+        if file.is_file():
+            return file
     if path.is_dir():
-        if path == Path():
-            raise UserError(f"The recipe's name is empty; name a file.{_neighbours(path, path)}")
         raise UserError(f"{path} is a folder, but a recipe is a file.{_neighbours(path, path)}")
-    bare = RECIPES / f"{path}.toml"
-    if len(path.parts) == 1 and bare.is_file():
-        return bare
-    folder = RECIPES if len(path.parts) == 1 and not path.suffix else path.parent
+    if len(path.parts) > 1 or path.suffix:
+        raise UserError(f"There is no recipe {path}.{_neighbours(path, path.parent)}")
+    folder = RECIPES if RECIPES.is_dir() else SHIPPED
     raise UserError(f"There is no recipe {path}.{_neighbours(path, folder)}")
 
 
@@ -91,6 +98,8 @@ def _neighbours(path: Path, folder: Path) -> str:
     names = sorted(item.name for item in folder.glob("*.toml"))
     wanted = path.name if path.suffix else f"{path.name}.toml"
     where = "The current folder" if folder == Path() else f"The folder {folder}"
+    if folder == SHIPPED:
+        where = "srae_dist"
     listed = ", ".join(names[:_SHOWN]) + ", ..." * (len(names) > _SHOWN)
     return f" {where} has {listed or 'no recipes'}." + did_you_mean(wanted, names)
 

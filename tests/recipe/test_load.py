@@ -166,3 +166,16 @@ def test_missing_and_unreadable_files(tmp_path: Path) -> None:
     binary = tmp_path / "binary.toml"
     binary.write_bytes(b"\xff\xfe\x00")
     assert "not a UTF-8 text file" in refusal(binary)
+
+
+def test_a_folder_of_that_name_does_not_hide_a_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A user's digits/ beside recipes/, or no recipes/ at all: those that came with us are there."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digits").mkdir()
+    assert load_recipe(Path("digits")).recipe.name == "digits"
+    with pytest.raises(UserError, match=r"no recipe digit\. srae_dist has .*'digits\.toml'"):
+        load_recipe(Path("digit"))
+    write(tmp_path / "digits", "[train]\nsteps = 7\n", "recipe.toml")
+    assert load_recipe(Path("digits")).recipe.train.steps == 7  # a run
