@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from srae_dist.train.plan import Plan, open_data, order_of
-from srae_dist.train.start import check_same_start, find_checkpoint, record_start, settle_threads
+from srae_dist.train.start import (
+    check_same_domains,
+    check_same_start,
+    find_checkpoint,
+    record_start,
+    settle_threads,
+)
 from srae_dist.train.wiring import run_plan
 from srae_dist.train.words import finish, introduce, say_finished, where_it_goes_on
 
@@ -24,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="A recipe file, or the name of one in recipes/.")],
+    recipe: Annotated[str, typer.Argument(help="A recipe file, a name in recipes/, or a run.")],
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override a value, e.g. train.steps=500."),
@@ -66,10 +72,12 @@ def train_run(recipe: Recipe, world: World, stop: StopRequest) -> int:
     data = open_data(recipe, recipe.data.split)
     size, order = data.image_size, order_of(recipe, data)
     precision = choose_precision(recipe.train.precision, world.device)
-    objective = build_networks(recipe, size, num_domains=len(data.manifest.domains))
     with locked(run_dir) if world.is_main else contextlib.nullcontext():
         folder, state = find_checkpoint(recipe, run_dir)
+        check_same_domains(run_dir, state, data.manifest.domains)
         check_same_start(run_dir, int(state.get("step", 0)), world)
+        # may download the perceptual network's weights: not before it is known that the run goes on
+        objective = build_networks(recipe, size, num_domains=len(data.manifest.domains))
         batching = settle_batching(
             recipe, world, objective, precision, saved=int(state.get("micro_batch", 0))
         )

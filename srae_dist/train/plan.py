@@ -40,6 +40,12 @@ class Plan:
         return Path(self.recipe.run_dir)
 
     @property
+    def has_other_images(self) -> bool:
+        """Whether the run so far saw other images, or the same in other shards."""
+        now = self.data.split.index_sha256
+        return str(self.state.get("images", now)) != now
+
+    @property
     def start(self) -> int:
         """Steps done so far."""
         return int(self.state.get("step", 0))

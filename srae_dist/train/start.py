@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,21 @@ def find_checkpoint(recipe: Recipe, run_dir: Path) -> tuple[Path | None, dict[st
             "take them back, or start a new run with --set run.dir=DIR."
         )
     return folder, state
+
+
+def check_same_domains(run_dir: Path, state: dict[str, Any], domains: Sequence[str]) -> None:
+    """Check that the shards' domains are those that the run began with, in their order.
+
+    Raises:
+        UserError: they are not: discriminators and codes would take one for another.
+    """
+    before = state.get("domains", list(domains))
+    if before != list(domains):
+        raise UserError(
+            f"{run_dir} was started with the domains {', '.join(before)}, and the shards now have "
+            f"{', '.join(domains)}; give it shards with its own domains in their order, or start a "
+            "new run with --set run.dir=DIR."
+        )
 
 
 def check_same_start(run_dir: Path, step: int, world: World) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from srae_dist import __version__
 from srae_dist.train.plan import open_data
@@ -75,7 +75,7 @@ def run_plan(plan: Plan, stop: StopRequest) -> Outcome:
         if world.is_main:
             hooks.log.cut(plan.start)
             hooks.bad_samples.log.cut(plan.start)
-            note_ranks(plan, hooks)
+            note_changes(plan, hooks)
             disk.check_room(
                 plan.run_dir, snapshot.full_size(stepper), what="a checkpoint of this run"
             )
@@ -139,6 +139,8 @@ def build_hooks(plan: Plan, stepper: Stepper, display: TrainDisplay) -> RunHooks
             "recipe": recipe_without_secrets(recipe).model_dump(mode="json"),
             "micro_batch": plan.batching.micro_batch,
             "ranks": plan.world.size,
+            "domains": list(manifest.domains),
+            "images": data.split.index_sha256,
             "threads": plan.world.threads,
             "srae_dist": __version__,
         },
@@ -153,10 +155,16 @@ def build_hooks(plan: Plan, stepper: Stepper, display: TrainDisplay) -> RunHooks
     )
 
 
-def note_ranks(plan: Plan, hooks: RunHooks) -> None:
-    """Say in the log that from here on losses equal those of other ranks to rounding alone."""
+def note_changes(plan: Plan, hooks: RunHooks) -> None:
+    """Say in the log from where on losses equal those of other ranks to rounding alone, and from
+    where on the run sees other images."""
     from srae_dist.runtime.runlog import RESUMED
 
     before, now = plan.state.get("ranks"), plan.world.size
+    changes: dict[str, Any] = {}
     if before not in (None, now):
-        hooks.log.write(plan.start, {RESUMED: True, "ranks": now, "ranks_before": before})
+        changes = {"ranks": now, "ranks_before": before}
+    if plan.has_other_images:
+        changes |= {"images": plan.data.split.index_sha256, "images_before": plan.state["images"]}
+    if changes:
+        hooks.log.write(plan.start, {RESUMED: True, **changes})

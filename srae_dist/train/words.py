@@ -47,6 +47,11 @@ def introduce(plan: Plan) -> None:
             f"The run was on {before} ranks and is on {now} now: "
             "the same samples in the same order, losses equal to rounding."
         )
+    if plan.has_other_images:
+        console.warn(
+            f"until step {plan.start:,} the run saw other images than {plan.data.store.name} now "
+            "has, or the same in other shards; from here on it sees these."
+        )
 
 
 def finish(plan: Plan, outcome: Outcome) -> int:

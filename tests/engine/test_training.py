@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,8 @@ from PIL import Image
 from srae_dist.core.errors import ExitCode, UserError
 from srae_dist.runtime import launch
 from srae_dist.runtime.lock import locked
+from srae_dist.train import train as train_command
+from tests.conftest import FACES
 from tests.engine.runs import log, tensors, train, write_recipe
 
 
@@ -89,8 +93,41 @@ def test_a_finished_run_says_so_and_does_nothing(
 
 
 def test_a_run_cannot_change_its_mind(recipe: Path, straight: Path) -> None:
-    with pytest.raises(UserError, match=r"train\.lr"):
-        train(recipe, straight, train__steps=9, objective__discriminators=2, train__lr=0.1)
+    """And says so before it downloads anything."""
+    with pytest.raises(UserError, match=r"(?=.*train\.lr)(?=.*perceptual\.weights)"):
+        train(
+            recipe,
+            straight,
+            train__steps=9,
+            objective__discriminators=2,
+            train__lr=0.1,
+            perceptual__weights="torchvision",
+        )
+
+
+def test_a_run_folder_names_the_run(straight: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train_command(str(straight)) == ExitCode.DONE
+    assert f"{straight} is finished: 6 of 6 steps" in capsys.readouterr().out
+
+
+def test_a_run_that_goes_on_with_other_images_says_so(
+    recipe: Path, face_shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, moved = tmp_path / "run", tmp_path / "moved"
+    train(recipe, run, train__steps=1)
+    shutil.copytree(face_shards, moved)
+    train(recipe, run, train__steps=2, data__root=moved)
+    assert "other images" not in capsys.readouterr().err  # the same in another place
+    others = tmp_path / "others"
+    subprocess.run([*FACES, "--seed", "1", "--out", str(others)], check=True, capture_output=True)
+    train(recipe, run, train__steps=3, data__root=others)
+    assert "until step 2 the run saw other images than" in capsys.readouterr().err
+    swapped = [word.replace("photo,anime", "anime,photo") for word in FACES]
+    subprocess.run([*swapped, "--out", tmp_path / "swapped"], check=True, capture_output=True)
+    with pytest.raises(UserError, match=r"with the domains photo, anime, .* now have anime, photo"):
+        train(recipe, run, train__steps=4, data__root=tmp_path / "swapped")
+    (said,) = (line for line in log(run) if "images_before" in line)
+    assert said["images"] != said["images_before"]
 
 
 def test_ranks_with_different_run_folders_are_refused(
