@@ -171,7 +171,7 @@ def test_missing_and_unreadable_files(tmp_path: Path) -> None:
 def test_a_folder_of_that_name_does_not_hide_a_recipe(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A user's digits/ beside recipes/, or no recipes/ at all: those that came with us are there."""
+    """A user's digits/ beside recipes/, or no recipes/ at all: ours are there."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "digits").mkdir()
     assert load_recipe(Path("digits")).recipe.name == "digits"
