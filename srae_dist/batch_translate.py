@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -168,7 +167,7 @@ def translate_all(
     from srae_dist.runtime.threads import choose
     from srae_dist.translation import words
     from srae_dist.translation.agreement import Agreement
-    from srae_dist.translation.job import PARTIAL, State
+    from srae_dist.translation.job import State, tidy
     from srae_dist.translation.setup import build_machine, build_output, describe_job
 
     precision = choose_precision(options.precision, translator.device)
@@ -198,7 +197,7 @@ def translate_all(
     finally:
         agreement.close()
     if world.is_main and code in (ExitCode.DONE, ExitCode.SOME_FAILED):
-        shutil.rmtree(options.out / PARTIAL, ignore_errors=True)
+        tidy(options.out)
     return code
 
 
@@ -209,7 +208,8 @@ def claim(options: Options, job: dict[str, Any], stack: contextlib.ExitStack) ->
         UserError: OUT holds something else, or is in use.
     """
     from srae_dist.runtime.lock import locked
-    from srae_dist.translation.job import PARTIAL, State, begin, look, tidy
+    from srae_dist.translation.earlier import PARTIAL
+    from srae_dist.translation.job import State, begin, look, tidy
     from srae_dist.translation.run import writing
 
     state = look(options.out, job, force=options.force)

@@ -328,7 +328,9 @@ def test_a_shard_that_breaks_off_loses_its_rest_alone(
 def test_a_hostile_key_leads_nowhere(run: Path, tmp_path: Path, kind: str) -> None:
     tiny = write_shards(tmp_path / "in" / "deep", samples=(3,), size=SIZE)
     path = tiny.root / tiny.split.shards[0].file
-    names = {"0000": "../../evil", "0001": "/tmp/evil_srae", "0002": "fine"}
+    out = tmp_path / "a" / "b" / "out"
+    victims = [out.parent / "evil.png", tmp_path / "evil_srae.png"]
+    names = {"0000": "../../../../evil", "0001": str(victims[1])[:-4], "0002": "fine"}
     with tarfile.open(path) as tar:
         members = [(member, tar.extractfile(member).read()) for member in tar]  # type: ignore[union-attr]
     with tarfile.open(path, "w") as tar:
@@ -338,13 +340,15 @@ def test_a_hostile_key_leads_nowhere(run: Path, tmp_path: Path, kind: str) -> No
             tar.addfile(member, io.BytesIO(data))
     index = replace(tiny.index, keys=np.array([names[k].encode() for k in sorted(names)]))
     rewrite(tiny, index)
-    out = tmp_path / "a" / "b" / "out"
+    out.parent.mkdir(parents=True)
+    for victim in victims:
+        victim.write_text("mine")
     args = ("--to", "clay", "--out", out, "--out-kind", kind)
     assert translate(run, tiny.root, *args) == ExitCode.SOME_FAILED
     assert len(lines(out / "failed.jsonl")) == 2
     assert len(lines(out / "translations.jsonl")) == 1
-    assert not list(tmp_path.rglob("*evil*"))
-    assert not Path("/tmp/evil_srae.png").exists()
+    assert sorted(tmp_path.rglob("*evil*")) == sorted(victims)
+    assert all(victim.read_text() == "mine" for victim in victims)
 
 
 @pytest.mark.parametrize(
@@ -521,6 +525,40 @@ def test_another_picture_under_the_same_name_is_not_taken_for_translated(
     assert "(the input has changed since); " in capsys.readouterr().err
     assert translate(*command, "--force") == ExitCode.DONE
     assert not (out / "failed.jsonl").exists()
+
+
+def test_the_longest_names_are_translated_and_go_again(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a new suffix or an old one kept they would be too long; bytes that are no text stay."""
+    names = ["x" * 251 + ".jpg", "y" * 250 + ".jpg", "y" * 250 + ".png", "é" * 125 + ".png"]
+    folder = save_pictures(tmp_path / "in", [*names, os.fsdecode(b"no\xfftext.png")])
+    out = tmp_path / "out"
+    command = (run, folder, "--out", out, "--format", "webp")
+    assert translate(*command, "--to", "anime") == ExitCode.DONE
+    made = sorted(out.glob("*.webp"))
+    assert len(made) == 5
+    assert out / os.fsdecode(b"no\xfftext.webp") in made
+    assert translate(*command, "--to", "clay", "--force", "--format", "jpg") == ExitCode.DONE
+    assert not list(out.glob("*.webp"))
+    assert len(list(out.glob("*.jpg"))) == 5
+
+
+def test_force_takes_no_split_that_no_translation_made(
+    run: Path, face_shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    command = (run, face_shards, "--split", "test", "--out", out)
+    assert translate(*command, "--to", "anime") == ExitCode.DONE
+    assert translate(*command, "--to", "anime", "--force") == ExitCode.DONE
+    shard = [sys.executable, "-m", "srae_dist.shard", "--faces", "8", "--size", str(SIZE)]
+    shard += ["--domains", ",".join(load_manifest(out).domains), "--format", "png"]
+    subprocess.run([*shard, "--split", "mine", "--out", str(out)], check=True, capture_output=True)
+    before = files(out)
+    for to in ("anime", "photo"):
+        assert translate(*command, "--to", to, "--force") == ExitCode.USER
+        assert "holds the split 'mine', which no translation made" in capsys.readouterr().err
+    assert files(out) == before
 
 
 def test_another_translation_is_not_mixed_with_it(

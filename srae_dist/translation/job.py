@@ -17,19 +17,22 @@ from typing import Any
 
 from srae_dist.core import atomic
 from srae_dist.core.errors import UserError
-from srae_dist.core.json_file import parse_json, read_json
-from srae_dist.data.manifest import MANIFEST, load_manifest
+from srae_dist.core.json_file import read_json
+from srae_dist.data.manifest import MANIFEST
+from srae_dist.translation.earlier import (
+    DOOMED,
+    FAILED,
+    FORMAT,
+    PARTIAL,
+    PROVENANCE,
+    SUMMARY,
+    keep_others_splits,
+    read,
+    remove_result,
+)
 from srae_dist.translation.inputs import Unit
 
-PARTIAL = ".partial"
-SUMMARY = "translation.json"
-PROVENANCE = "translations.jsonl"
-FAILED = "failed.jsonl"
-FORMAT = "srae_dist.translation"
-
 _JOB = "job.json"
-_LONGEST, _LONGEST_PART = 4000, 255  # characters of a path, bytes of a name in it
-_DOOMED = "doomed.json"  # summary of a translation that is being taken away
 _OURS = (PARTIAL, SUMMARY, PROVENANCE, FAILED)
 
 Line = dict[str, Any]
@@ -65,9 +68,11 @@ def look(out: Path, job: Mapping[str, Any], *, force: bool) -> State:
     """
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file; choose a folder for --out.")
-    doomed = _read(out / PARTIAL / _DOOMED)
-    finished = doomed or _read(out / SUMMARY)
-    unfinished = _read(out / PARTIAL / _JOB) if any(_units(out).glob("*.json")) else None
+    doomed = read(out / PARTIAL / DOOMED)
+    finished = doomed or read(out / SUMMARY)
+    unfinished = read(out / PARTIAL / _JOB) if any(_units(out).glob("*.json")) else None
+    if force and finished is not None:
+        keep_others_splits(out, job, finished.get("job") or {})
     if finished is not None and finished.get("job") == job and doomed is None:
         return State.OTHER if force else State.FINISHED
     if unfinished == job:
@@ -99,7 +104,7 @@ def begin(out: Path, job: Mapping[str, Any], state: State) -> None:
             if path.is_dir():
                 shutil.rmtree(path)
     if state is State.OTHER:
-        _remove_result(out)
+        remove_result(out)
     if state is not State.UNFINISHED:
         atomic.write_json(out / PARTIAL / _JOB, dict(job))
         atomic.sync_folder(out)
@@ -107,7 +112,7 @@ def begin(out: Path, job: Mapping[str, Any], state: State) -> None:
 
 def read_summary(out: Path) -> Mapping[str, Any]:
     """Return the summary of a finished translation."""
-    return _read(out / SUMMARY) or {}
+    return read(out / SUMMARY) or {}
 
 
 class Progress:
@@ -203,34 +208,8 @@ def conclude(
     return Total(translated, len(failed), tuple(failed[:shown]), tuple(sorted(references)))
 
 
-def _remove_result(out: Path) -> None:
-    """Take away what a finished translation put into ``out``, summary first.
-
-    What is to go is written down before, so that it goes even if this is killed.
-    """
-    doom = out / PARTIAL / _DOOMED
-    summary = _read(doom) or _read(out / SUMMARY)
-    if summary is None:
-        return
-    made = (summary.get("job") or {}).get("output")
-    if (out / MANIFEST).exists() and isinstance(made, dict) and made.get("kind") == "shards":
-        splits = load_manifest(out).splits.values()
-        doomed = [out / shard.file for split in splits for shard in split.shards]
-        doomed += [out / split.index for split in splits] + [out / MANIFEST]
-    else:
-        doomed = [out / name for name in _outputs(out / PROVENANCE)]
-    atomic.write_json(doom, summary)
-    (out / SUMMARY).unlink(missing_ok=True)
-    root = out.resolve()
-    for path in (*doomed, out / FAILED, out / PROVENANCE):  # the lists of the others last
-        if path.parent.resolve().is_relative_to(root) and not path.is_dir():
-            path.unlink(missing_ok=True)
-    atomic.sync_folder(out)
-    doom.unlink()
-
-
 def tidy(out: Path) -> None:
-    """Take away what a finished translation's ``.partial`` still holds, having been killed."""
+    """Take away what a finished translation's ``.partial`` still holds."""
     shutil.rmtree(out / PARTIAL, ignore_errors=True)
 
 
@@ -256,41 +235,6 @@ def _flat(value: Mapping[str, Any]) -> dict[str, Any]:
 
 def _units(out: Path) -> Path:
     return out / PARTIAL / "units"
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        value = read_json(path)
-    except (OSError, ValueError):
-        return None
-    if not isinstance(value, dict) or value.get("format", FORMAT) != FORMAT:
-        return None
-    return value if isinstance(value.get("job", {}), dict) else None
-
-
-def _outputs(path: Path) -> Iterator[str]:
-    """Yield the files that the lines of a translation's provenance name.
-
-    Raises:
-        UserError: they are damaged, so that nobody knows which files are the translation's.
-    """
-    if not path.exists():
-        return
-    with path.open("rb") as file:
-        for text in file:
-            try:
-                name = parse_json(text)["output"]
-                if not isinstance(name, str) or not name or "\0" in name or len(name) > _LONGEST:
-                    raise ValueError("a line names no file")
-                name.encode("utf-8", "strict")  # what is none raises a ValueError
-                if any(len(part.encode()) > _LONGEST_PART for part in name.split("/")):
-                    raise ValueError("a line names no file")
-            except (ValueError, KeyError, TypeError) as error:
-                raise UserError(
-                    f"{path} is damaged ({error}); delete {path.parent} yourself, or choose "
-                    "another --out."
-                ) from None
-            yield name
 
 
 def _text(line: Line) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from srae_dist.core.errors import SampleError
 from srae_dist.data.images import SUFFIXES
 
+_LONGEST = 255  # bytes of a name in a folder
 KEY_LENGTH = 90  # of a key that is written to a tar: with ".json" its old format holds 100
 
 
@@ -29,12 +31,21 @@ def safe_key(key: str) -> str:
     return key
 
 
+def confined(key: str) -> str:
+    """Return the key if it is safe, else a name of its own that is."""
+    try:
+        return safe_key(key)
+    except SampleError:
+        return f"unsafe~{_digest(key)}"
+
+
 def image_names(paths: Sequence[str], suffix: str) -> list[str]:
     """Return a path for the translation of each image: the same, with another suffix.
 
     Where two would fall together (``a.jpg`` and ``a.png``, or ``A.png`` on a file system that holds
     them equal), each keeps its old suffix: ``a.jpg.png``, ``a.png.png``; where that does not help,
-    a hash of its name tells them apart. So a name depends on the set of paths, not on their order.
+    a hash of its name tells them apart, and stands for the end of a name that would be too long for
+    a file system. So a name depends on the set of paths, not on their order.
     """
     folders = {path.rpartition("/")[0] for path in paths}
     taken = {_fold(prefix) for folder in folders for prefix in _prefixes(folder)}
@@ -57,11 +68,21 @@ def image_names(paths: Sequence[str], suffix: str) -> list[str]:
 def _form(path: str, suffix: str, form: int) -> str:
     if form == 0:
         stem, dot, old = path.rpartition(".")
-        return f"{stem if dot and old.lower() in SUFFIXES else path}.{suffix}"
-    if form == 1:
-        return f"{path}.{suffix}"
-    digest = hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()
-    return f"{path}~{digest[:12]}.{suffix}"
+        return _fitting(stem if dot and old.lower() in SUFFIXES else path, f".{suffix}", path)
+    return _fitting(path, f".{suffix}" if form == 1 else f"~{_digest(path)}.{suffix}", path)
+
+
+def _fitting(stem: str, end: str, path: str) -> str:
+    """Return ``stem`` and ``end`` as one path, whose last name is cut if it would be too long."""
+    folder, slash, last = stem.rpartition("/")
+    if len(os.fsencode(last + end)) > _LONGEST:
+        end = f"~{_digest(path)}{end[end.rindex('.') :]}"
+        last = os.fsencode(last)[: _LONGEST - len(end)].decode("utf-8", "ignore")
+    return f"{folder}{slash}{last}{end}"
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:12]
 
 
 def _prefixes(folder: str) -> list[str]:

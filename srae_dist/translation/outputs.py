@@ -23,9 +23,10 @@ from srae_dist.data.manifest import MANIFEST, Digests, Index, Manifest, Shard, l
 from srae_dist.data.plan import Form, count_shards
 from srae_dist.data.publish import publish, save_split_index, shard_name
 from srae_dist.data.tar import Tar
+from srae_dist.translation.earlier import PARTIAL
 from srae_dist.translation.inputs import Images, ShardImages, Unit
-from srae_dist.translation.job import PARTIAL, Line, Progress, Record
-from srae_dist.translation.naming import KEY_LENGTH, image_names
+from srae_dist.translation.job import Line, Progress, Record
+from srae_dist.translation.naming import KEY_LENGTH, confined, image_names
 from srae_dist.translation.pipeline import Work
 
 
@@ -87,7 +88,10 @@ class FolderOutput:
                 path.unlink(missing_ok=True)  # of an earlier attempt
                 record.failed.append(_failure(work))
             else:
-                record.done.append(_line(work, printable(name), self._facts))
+                line = _line(work, printable(name), self._facts)
+                if line["output"] != name:  # which JSON cannot hold
+                    line["output_bytes"] = os.fsencode(name).hex()
+                record.done.append(line)
                 folders.add(path.parent)
         for folder in sorted(folders):  # their names are on the disk before the record says so
             atomic.sync_folder(folder)
@@ -206,12 +210,13 @@ class ShardOutput:
 
 
 def _paths(inputs: Images) -> list[str]:
-    """Return the relative path of each image; of a sample ``[split/]domain/key``."""
+    """Return the relative path of each image; of a sample ``[split/]domain/key``, with a hash for a
+    key that might lead elsewhere: nothing is written for it, nor taken away."""
     if isinstance(inputs, ShardImages):
         several = len(inputs.splits) > 1
         return [
             (f"{inputs.split(place)}/" if several else "")
-            + f"{inputs.domain(place)}/{inputs.key(place)}"
+            + f"{inputs.domain(place)}/{confined(inputs.key(place))}"
             for place in range(len(inputs))
         ]
     return inputs.paths

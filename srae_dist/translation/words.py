@@ -10,7 +10,8 @@ from srae_dist import __version__
 from srae_dist.core.errors import ExitCode
 from srae_dist.core.urls import without_secrets
 from srae_dist.runtime import console
-from srae_dist.translation.job import FAILED, PROVENANCE, Total, read_summary
+from srae_dist.translation.earlier import FAILED, PROVENANCE
+from srae_dist.translation.job import Total, read_summary
 from srae_dist.translation.options import Options
 
 if TYPE_CHECKING:
