@@ -84,14 +84,15 @@ def write(folder: Path, found: Embedding, section: Section) -> list[str]:
     """Write the pictures and the places of all images; return the files' names."""
     from srae_dist.core import atomic
     from srae_dist.evaluation.embedding import side_by_side
+    from srae_dist.evaluation.section import Picture, files_of
 
-    images = {"tsne": side_by_side(found)}
-    images |= {picture.name: picture.image for picture in section.pictures}
-    for name, image in images.items():
-        with atomic.replacing(folder / f"{name}.png") as temporary:
-            image.save(temporary)
+    together = Picture("tsne", "", side_by_side(found))
+    pictures = files_of([together, *section.pictures])
+    for name, picture in pictures.items():
+        with atomic.replacing(folder / name) as temporary:
+            picture.image.save(temporary, "PNG")
     atomic.write_json(folder / "embedding.json", {**section.values, **found.rows()})
-    return [*(f"{name}.png" for name in images), "embedding.json"]
+    return [*pictures, "embedding.json"]
 
 
 def _beside(checkpoint: Path) -> Path:

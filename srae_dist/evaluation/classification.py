@@ -154,6 +154,11 @@ def _numbered(
             f"All training images have the label {label} = '{classes[0]}', so there is nothing to "
             "tell apart; choose another label or split."
         )
+    if np.all(truth == subsets.UNSEEN):
+        raise UserError(
+            f"No test image has a label {label} that a training image has, so no answer could be "
+            "right; choose another label or split."
+        )
     return classes, y, truth
 
 

@@ -112,7 +112,7 @@ def _usable_labels(train: Encoded, test: Encoded) -> tuple[list[str], list[str]]
         known = texts[texts != ""]
         classes = len(np.unique(known))
         enough = len(known) >= _IMAGES_A_CLASS * classes
-        there = name in test.labels and bool(np.any(test.labels[name] != ""))
+        there = name in test.labels and bool(np.isin(test.labels[name], known).any())
         if 2 <= classes <= _MOST_CLASSES and enough and there:
             usable.append(name)
     return usable, [name for name in train.labels if name not in usable]

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-import itertools
 import json
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,12 +19,10 @@ import numpy as np
 
 from srae_dist.core import atomic
 from srae_dist.core.json_file import read_json
-from srae_dist.evaluation.section import Picture, Section, Table
+from srae_dist.evaluation.section import Picture, Section, Table, files_of
 
 FORMAT = "srae_dist.evaluation"
 VERSION = 1
-_STRANGE = re.compile(r"[^A-Za-z0-9_.-]")  # in the name of a picture's file
-_LONGEST = 100  # characters of that name
 JSON, HTML, FIGURES = "report.json", "report.html", "figures"
 
 
@@ -85,16 +81,8 @@ class Report:
 
     @property
     def figures(self) -> dict[str, Picture]:
-        """The pictures of all sections by the names of their files.
-
-        Names may hold what strangers' shards hold (labels): no file name leaves its folder.
-        """
-        found: dict[str, Picture] = {}
-        for picture in (picture for section in self.sections for picture in section.pictures):
-            stem = _STRANGE.sub("_", picture.name)[:_LONGEST].lstrip(".") or "_"
-            names = (f"{stem}{f'-{n}' if n else ''}.png" for n in itertools.count())
-            found[next(name for name in names if name not in found)] = picture
-        return found
+        """The pictures of all sections by the names of their files."""
+        return files_of(picture for section in self.sections for picture in section.pictures)
 
 
 def write(report: Report, out: Path) -> Path:

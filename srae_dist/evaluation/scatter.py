@@ -104,14 +104,12 @@ def _legend(figure: Figure, panels: Sequence[Panel]) -> None:
     from matplotlib.lines import Line2D
 
     handles = []
-    for number, name in enumerate(panels[0].order):
+    for number in range(len(panels[0].order)):
         colour, marker = style_of(number)
-        label = _entry(panels[0], name)
-        handles.append(
-            Line2D([], [], linestyle="", marker=marker, markersize=13, color=colour, label=label)
-        )
-    figure.legend(
-        handles=handles,
+        handles.append(Line2D([], [], linestyle="", marker=marker, markersize=13, color=colour))
+    legend = figure.legend(
+        handles,
+        ["-"] * len(handles),
         loc="lower center",
         ncols=min(len(handles), _columns(panels)),
         frameon=False,
@@ -121,3 +119,6 @@ def _legend(figure: Figure, panels: Sequence[Panel]) -> None:
         columnspacing=1.0,
         labelcolor=INK,
     )
+    for text, name in zip(legend.get_texts(), panels[0].order, strict=True):
+        text.set_parse_math(False)  # names are anything: "$" begins no formula, "_" hides no line
+        text.set_text(_entry(panels[0], name))

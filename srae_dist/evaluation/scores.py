@@ -36,7 +36,7 @@ def score(probability: NDArray[Any], truth: NDArray[np.int64]) -> ClassScores:
 
     Args:
         probability: N x classes.
-        truth: N class numbers, ``UNSEEN`` for a class that is none of them.
+        truth: N class numbers, ``UNSEEN`` for a class that is none of them; not all.
     """
     from sklearn.metrics import confusion_matrix
 

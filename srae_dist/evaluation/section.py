@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from PIL import Image
+
+_STRANGE = re.compile(r"[^A-Za-z0-9_.-]")  # in the name of a picture's file
+_LONGEST = 100  # characters of that name
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +42,17 @@ class Section:
     values: Mapping[str, Any]  # plain JSON values, of a stable shape
     tables: Sequence[Table] = field(default=())
     pictures: Sequence[Picture] = field(default=())
+
+
+def files_of(pictures: Iterable[Picture]) -> dict[str, Picture]:
+    """Return pictures by the names of their files.
+
+    Names may hold what strangers' shards hold (labels): no file leaves its folder, and none is
+    named as another.
+    """
+    found: dict[str, Picture] = {}
+    for picture in pictures:
+        stem = _STRANGE.sub("_", picture.name)[:_LONGEST].lstrip(".") or "_"
+        names = (f"{stem}{f'-{n}' if n else ''}.png" for n in itertools.count())
+        found[next(name for name in names if name not in found)] = picture
+    return found

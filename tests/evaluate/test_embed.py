@@ -12,9 +12,12 @@ import typer
 from PIL import Image
 
 from srae_dist.core.errors import ExitCode
+from srae_dist.evaluation.embedding import embed as embed_codes
+from srae_dist.evaluation.embedding import section_of
 from srae_dist.model.build import build_autoencoder
 from srae_dist.runtime import checkpoint
 from srae_dist.runtime.command import run as run_command
+from tests.evaluation.coded import coded
 from tests.translation.tiny import MODEL, SIZE
 
 
@@ -71,6 +74,20 @@ def test_pictures_and_places_are_written_beside_the_run(
     said = capsys.readouterr().out
     assert str(folder) in said
     assert "by chance" in said
+
+
+def test_a_label_s_name_leads_to_no_other_folder(tmp_path: Path) -> None:
+    from srae_dist.evaluate.embed import write
+
+    found = embed_codes(coded((12, 12), seed=1, labels=2), perplexity=3)
+    found.encoded.labels["x/../../pwned"] = found.encoded.labels.pop("digit")
+    section = section_of(found, split="test")
+    folder = tmp_path / "a" / "b"
+    folder.mkdir(parents=True)
+    written = write(folder, found, section)
+    assert {path.name for path in folder.iterdir()} == set(written)
+    assert any("pwned" in name for name in written)
+    assert list(tmp_path.iterdir()) == [tmp_path / "a"]
 
 
 @pytest.mark.parametrize(

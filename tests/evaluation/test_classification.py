@@ -74,6 +74,14 @@ def test_a_class_of_test_alone_counts_as_errors() -> None:
     assert "60 test images are of classes" in section.text
 
 
+def test_no_class_of_test_is_known_from_training() -> None:
+    """Patients, writers, sessions: split apart on purpose."""
+    train, test = coded((20, 20), seed=1, labels=2), coded((20, 20), seed=2, labels=2)
+    test.labels["digit"][:] = "9"
+    with pytest.raises(UserError, match="No test image has a label digit that a training image"):
+        classify(train, test, label="digit", seeds=1, names=("knn",))
+
+
 @pytest.mark.parametrize(
     ("label", "texts", "message"),
     [

@@ -16,11 +16,13 @@ from srae_dist.evaluation.embedding import (
     drawn,
     embed,
     embedding,
+    panel,
     same_share,
     side_by_side,
 )
 from srae_dist.evaluation.encoded import Encoded
 from srae_dist.evaluation.palette import CONTENT, DOMAIN, style_of
+from srae_dist.evaluation.scatter import draw
 from srae_dist.evaluation.tsne import _principal, fitting_perplexity, tsne
 
 EACH = 20
@@ -150,3 +152,14 @@ def test_as_many_of_every_domain(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_group_has_a_look_of_its_own() -> None:
     assert len({style_of(number) for number in range(40)}) == 40
     assert module.MOST_LABELS <= 40
+
+
+def test_names_in_a_legend_are_no_formulas() -> None:
+    names = ["$\\foo$", "costs $5 & under $9", "_hidden"]
+    found = embed(encoded(labels={"price": [names[n % 3] for n in range(2 * EACH)]}), perplexity=5)
+    groups = found.encoded.labels["price"]
+    plain = np.char.replace(groups, "_hidden", "a name")
+    shown = draw([panel(found, "content", groups, names)])
+    other = draw([panel(found, "content", plain, [*names[:2], "a name"])])
+    assert shown.size == other.size
+    assert shown.tobytes() != other.tobytes()  # the last name is there

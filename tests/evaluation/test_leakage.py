@@ -50,6 +50,12 @@ def test_a_rare_domain_makes_no_leakage() -> None:
     assert abs(values["leakage"]) < 0.13
 
 
+def test_a_label_that_is_split_apart_is_passed_over() -> None:
+    train, test = coded((30, 30), seed=1, labels=2), coded((20, 20), seed=2, labels=2)
+    test.labels["digit"][:] = "9"
+    assert leakage(train, test, seeds=1).values["labels_passed_over"] == ["digit"]
+
+
 def test_labels_are_read_from_each_code() -> None:
     train = coded((90, 90), seed=1, labels=3, label_gap=9.0)
     test = coded((100, 100), seed=2, labels=4, label_gap=9.0)
