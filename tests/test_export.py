@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from srae_dist.cli import app
 from srae_dist.core.errors import UserError
+from srae_dist.model.build import build_autoencoder
 from srae_dist.translation import graphs
 from srae_dist.translation.translator import load
 from tests.translation.tiny import DOMAINS, MODEL, SIZE, save_run
@@ -106,3 +107,19 @@ def test_without_the_packages_it_says_what_to_install(
     with pytest.raises(UserError, match=r"pip install 'srae-dist\[onnx\]'"):
         export(run, "--out", tmp_path / "out")
     assert not list(tmp_path.iterdir())
+
+
+def test_rounding_at_a_border_of_two_levels_is_no_difference(run: Path) -> None:
+    """Of many levels the last digit moves a number over a border now and then; more is a fault."""
+    model = MODEL.model_copy(update={"content_levels": 5})
+    graph = graphs.graphs(build_autoencoder(model, image_size=SIZE, seed=0))[0]
+    truth = graph.module(*graph.example)
+
+    def moved(count: int, by: float) -> float:
+        content = truth[0].clone()
+        content.flatten()[:count] += by
+        return graphs._difference(graph, graph.example, (content, *truth[1:]))
+
+    assert moved(1, 0.5) == 0.0
+    assert moved(5, 0.5) == 0.5
+    assert moved(1, 0.25) == 0.25

@@ -208,7 +208,11 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode.startswith("I"):
-        return Image.fromarray(_high_byte(np.asarray(image))).convert("RGB")
+        values = np.asarray(image)
+        grey = _high_byte(values)
+        if isinstance(clear := image.info.get("transparency"), int):  # one grey is seen through
+            grey[values == clear] = BACKDROP[0]
+        return Image.fromarray(grey).convert("RGB")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         canvas = Image.new("RGB", image.size, BACKDROP)

@@ -239,7 +239,11 @@ def _agrees(index: Index, blocks: Digests, split: Split) -> bool:
     if blocks.shape != (sum(split.block_counts()), 32):
         return False
     expected = np.array([shard.samples for shard in split.shards], np.int64)
-    return bool(np.array_equal(index.shard, np.repeat(np.arange(len(expected)), expected)))
+    if not np.array_equal(index.shard, np.repeat(np.arange(len(expected)), expected)):
+        return False
+    ends = np.array([shard.bytes for shard in split.shards], np.uint64)[index.shard]
+    inside = (index.offset <= ends) & (index.size <= ends - index.offset)
+    return bool(inside.all())
 
 
 def _parse(value: dict[str, Any]) -> Manifest:

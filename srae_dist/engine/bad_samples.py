@@ -33,7 +33,7 @@ class BadSamples:
         self.log = RunLog(run_dir / NAME)
         self.budget = budget
         self._global_batch = global_batch
-        self._known = {(shard, key) for shard, key in known}  # equal on all ranks
+        self._known = {_name(shard, key) for shard, key in known}  # equal on all ranks
         self._met: dict[BadSample, int] = {}  # on this rank, since the last exchange: at which step
 
     def __len__(self) -> int:
@@ -48,7 +48,7 @@ class BadSamples:
         """Pass batches through and take note of what was bad in them."""
         for batch in batches:
             for item in batch.bad:
-                if (item.shard, item.key) not in self._known:
+                if _name(item.shard, item.key) not in self._known:
                     self._met.setdefault(item, int(batch.slots[0]) // self._global_batch + 1)
             yield batch
 
@@ -62,8 +62,8 @@ class BadSamples:
         told: list[tuple[BadSample, int]] = gather_object(list(self._met.items()))
         new: dict[tuple[str, str], tuple[BadSample, int]] = {}
         for item, step in sorted(told, key=lambda pair: pair[1]):
-            if (item.shard, item.key) not in self._known:
-                new.setdefault((item.shard, item.key), (item, step))
+            if (name := _name(item.shard, item.key)) not in self._known:
+                new.setdefault(name, (item, step))
         if accelerator.is_main_process:
             for item, step in new.values():
                 self.log.write(step, item._asdict())
@@ -74,3 +74,8 @@ class BadSamples:
     def state(self) -> list[list[str]]:
         """Return what a checkpoint keeps: shard and key of each, in an order of their own."""
         return [list(item) for item in sorted(self._known)]
+
+
+def _name(shard: str, key: str) -> tuple[str, str]:
+    """What a sample is known by wherever its shards are moved to."""
+    return shard.rpartition("/")[2], key

@@ -52,6 +52,7 @@ class RunHooks:
     keep_last: int
     bad_samples: BadSamples
     skipped: int = 0
+    _last_skipped: int = field(default=0, repr=False)  # step
     _codes: tuple[int, Tensor] | None = field(default=None, repr=False)  # of a step
 
     def report(self, step: int, values: Mapping[str, float]) -> None:
@@ -68,6 +69,7 @@ class RunHooks:
         from accelerate.utils import gather_object
 
         self.skipped += 1
+        self._last_skipped = step
         everyone: list[str] = gather_object(list(keys))
         if self.stepper.accelerator.is_main_process:
             self.log.write(step, {"skipped": reason, "keys": everyone})
@@ -121,7 +123,8 @@ class RunHooks:
                 state={
                     **self.state,
                     "step": step,
-                    "skipped": self.skipped,
+                    # a run that ends by a fault is saved as of the step before, and takes it again
+                    "skipped": self.skipped - (self._last_skipped > step),
                     "bad_samples": self.bad_samples.state(),
                     "scaler": snapshot.scaler_state(self.stepper.accelerator),
                 },

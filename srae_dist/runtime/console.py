@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -16,6 +17,8 @@ from rich.console import Console
 from srae_dist.core.urls import redacted
 
 Advance = Callable[[int], None]
+
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and newline
 
 _FILE_WIDTH = 200  # columns of a table that goes to a file, where nobody asks for 80
 _SPARSE = 10.0  # seconds between progress lines when not a terminal
@@ -52,10 +55,10 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: st
     from rich import box
     from rich.table import Table
 
-    made = Table(title=title or None, title_justify="left", box=box.SIMPLE)
+    made = Table(title=_printable(title) or None, title_justify="left", box=box.SIMPLE)
     for place, column in enumerate(columns):
         numeric = any(isinstance(row[place], int | float) for row in rows)
-        made.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        made.add_column(_printable(column), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         made.add_row(*(_cell(value) for value in row))
     out.print(made)
@@ -143,5 +146,7 @@ def _cell(value: object) -> str:
 
 
 def _printable(text: str) -> str:
-    """Return text that any stream can encode, whatever a file name holds, and without passwords."""
-    return redacted(text).encode("utf-8", "backslashreplace").decode("utf-8")
+    """Return text that any stream can encode and that commands no terminal, whatever a file name
+    holds, and without passwords."""
+    text = redacted(text).encode("utf-8", "backslashreplace").decode("utf-8")
+    return _CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)

@@ -209,6 +209,8 @@ def load(path: str | Path, *, device: str | torch.device | None = None) -> Trans
         table = tensors.pop(checkpoint.MEAN_CODES)
         if table.shape != (len(domains), model.domain_channels):
             raise ValueError(f"{checkpoint.MEAN_CODES} has shape {tuple(table.shape)}")
+        if not bool(table.isfinite().all()):
+            raise ValueError(f"{checkpoint.MEAN_CODES} has numbers that are not finite")
         autoencoder = _rebuild(model, image_size, tensors)
     except (KeyError, TypeError, ValueError, RuntimeError, UserError) as error:
         raise UserError(f"{file} does not describe a whole model: {_reason(error)}.") from None

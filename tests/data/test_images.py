@@ -39,8 +39,8 @@ def two_colours(width: int = 40, height: int = 20) -> Image.Image:
     return image
 
 
-def png_16_bits(values: np.ndarray, colour_type: int) -> bytes:
-    """A PNG that Pillow itself cannot write: 16 bits a channel."""
+def png_16_bits(values: np.ndarray, colour_type: int, *, clear: int | None = None) -> bytes:
+    """A PNG that Pillow itself cannot write: 16 bits a channel, ``clear`` the grey that is none."""
     height, width = values.shape[:2]
     raw = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
 
@@ -50,8 +50,9 @@ def png_16_bits(values: np.ndarray, colour_type: int) -> bytes:
 
     header = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
     signature = b"\x89PNG\r\n\x1a\n"
-    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND", b"")
-    return signature + body
+    body = chunk(b"IHDR", header)
+    body += b"" if clear is None else chunk(b"tRNS", struct.pack(">H", clear))
+    return signature + body + chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND", b"")
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
@@ -86,6 +87,8 @@ def test_16_bits_keep_their_high_byte() -> None:
     assert pixel(png_16_bits(colour, 2)) == (0x12, 0x80, 0xFF)
     clear = np.array([[[0x1234, 0x8080, 0xFFFF, 0]]], np.uint16)
     assert pixel(png_16_bits(clear, 6)) == (255, 255, 255)
+    stored = png_16_bits(grey, 0, clear=0x1234)
+    assert [pixel(stored, x)[0] for x in range(3)] == [0, 0xFF, 0xFF]
 
 
 def test_cmyk_becomes_rgb() -> None:

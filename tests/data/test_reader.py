@@ -13,6 +13,7 @@ from tiny_shards import Tiny, corrupt, rewrite, write_shards
 from srae_dist.core.errors import UserError
 from srae_dist.data import local
 from srae_dist.data.local import LocalShards
+from srae_dist.data.manifest import load_index, load_manifest
 from srae_dist.data.reader import Reader, iterate, take
 
 
@@ -119,3 +120,18 @@ def test_what_is_left_open_until_the_interpreter_ends_says_nothing(
         ending.setattr(local, "os", None)  # modules go before what is left of objects
         shards.__del__()
     shards.close()
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("offset", 1 << 63), ("offset", (1 << 64) - 1), ("size", (1 << 32) - 1)],
+)
+def test_an_index_that_leads_out_of_a_shard_is_refused(
+    tmp_path: Path, column: str, value: int
+) -> None:
+    tiny = write_shards(tmp_path / "shards")
+    changed = getattr(tiny.index, column).copy()
+    changed[3] = value
+    rewrite(tiny, replace(tiny.index, **{column: changed}))
+    with pytest.raises(UserError, match="does not agree with"):
+        load_index(tiny.root, load_manifest(tiny.root).splits["train"], 2)

@@ -70,6 +70,16 @@ def test_substituted_samples_are_named_once_and_counted(
     assert all(counted[step - 1] > (counted[step - 2] if step > 1 else 0) for step in first)
 
 
+def test_a_sample_counts_once_wherever_its_shards_are(
+    recipe: Path, broken: tuple[Path, set[str]], tmp_path: Path
+) -> None:
+    run, moved = tmp_path / "run", tmp_path / "moved"
+    shutil.copytree(broken[0], moved)
+    train(recipe, run, train__steps=15, data__on_bad="substitute")
+    train(recipe, run, train__steps=30, data__on_bad="substitute", data__root=moved)
+    assert sorted(line["key"] for line in listed(run)) == sorted(broken[1])
+
+
 def test_the_budget_stops_the_run_and_a_larger_one_goes_on_as_if_nothing_had_been(
     recipe: Path, tmp_path: Path
 ) -> None:

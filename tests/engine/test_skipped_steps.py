@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -106,8 +107,12 @@ def test_patience_ends_the_run_with_the_step_and_the_reason(
         train(recipe, run, run__patience=2, **values)
     (saved,) = (run / "checkpoints").iterdir()
     assert saved.name == ("step-00000004" if late else "step-00000002")
+    with pytest.raises(UserError, match=r"^Step 3: ") if not late else nullcontext():
+        train(recipe, run, run__patience=2, **values)  # tried again, and counted once
     monkeypatch.undo()
     assert train(recipe, run, run__patience=3, **values) == ExitCode.DONE
+    state = json.loads((run / "checkpoints" / "step-00000009" / "state.json").read_text())
+    assert state["skipped"] == len([line for line in log(run) if "skipped" in line])
 
 
 def test_a_late_flag_is_read_before_a_checkpoint(

@@ -118,6 +118,17 @@ def test_names_are_not_markup_and_never_cut(capsys: pytest.CaptureFixture[str]) 
         assert text in said.out
 
 
+def test_names_command_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "a\x1b]0;owned\x07\x1b[31m\r\x9b.png"
+    console.info(name)
+    console.error(name)
+    console.table((name,), [(name,)], title=name)
+    console.facts(name, {"one": name})
+    said = capsys.readouterr()
+    assert not set(said.out + said.err) & set("\x1b\x07\r\x9b")
+    assert said.out.splitlines()[0] == "a\\x1b]0;owned\\x07\\x1b[31m\\x0d\\x9b.png"
+
+
 def test_progress_is_sparse_when_not_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     with console.progress(1000, "images") as advance:
         for _ in range(1000):

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 import srae_dist
 from srae_dist.core.errors import UserError
@@ -176,3 +178,15 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path) -> Non
     assert srae_dist.load(run).step == 3
     with pytest.raises(UserError, match="damaged"):
         srae_dist.load(file.parent)
+
+
+def test_a_mean_code_that_is_no_number_is_refused(tmp_path: Path) -> None:
+    run = save_run(tmp_path / "run")
+    file = max(run.glob("checkpoints/*/ema.safetensors"))
+    with safe_open(file, "pt") as opened:
+        metadata = opened.metadata()
+    tensors = load_file(file)
+    tensors[checkpoint.MEAN_CODES][1, 0] = float("nan")
+    save_file(tensors, tmp_path / "nan.safetensors", metadata)
+    with pytest.raises(UserError, match="numbers that are not finite"):
+        srae_dist.load(tmp_path / "nan.safetensors")
