@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from srae_dist.translation.inputs import Images
 
 _SUFFIX = ".safetensors"
+_ENOUGH = 16  # exemplars that were measured (benchmarks/unseen.py)
 
 
 def add_domain(
@@ -65,6 +66,7 @@ def add_domain(
         raise UserError(f"--out {out} exists already; name a new file.")
     from srae_dist.core import atomic, disk
     from srae_dist.runtime import checkpoint as checkpoints
+    from srae_dist.runtime import console
     from srae_dist.runtime.stages import Stages
     from srae_dist.translation.fitting import fit_domain_code
     from srae_dist.translation.inputs import FolderImages, open_images
@@ -79,6 +81,11 @@ def add_domain(
     if isinstance(images, FolderImages) and from_ is not None and not images.has_domain_folder:
         raise UserError(f"--from {from_}: no image of {exemplars} lies in a folder of that name.")
     pixels = read_exemplars(images, limit=limit, size=translator.image_size)
+    if len(pixels) < _ENOUGH:
+        console.warn(
+            f"{len(pixels)} exemplars are few: with {_ENOUGH} it was measured, and of fewer the "
+            "code may hold what these pictures share and the domain does not."
+        )
     with disk.told(out):
         atomic.make_folder(out.parent)  # refused now rather than after the descent
     with Stages() as stages:

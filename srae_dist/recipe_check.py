@@ -67,8 +67,10 @@ def costs(recipe: Recipe, manifest: Manifest, *, probe: bool) -> dict[str, str]:
     from srae_dist.engine.fit import settle_batching
     from srae_dist.engine.networks import build_networks
     from srae_dist.engine.probe import images_per_second
+    from srae_dist.model import vgg
     from srae_dist.runtime.launch import choose_precision, join_world
 
+    weights = vgg.describe(recipe.perceptual.weights)
     if recipe.perceptual.weights == "torchvision":  # as large, and need no download
         blank = recipe.perceptual.model_copy(update={"weights": "random"})
         recipe = recipe.model_copy(update={"perceptual": blank})
@@ -81,6 +83,7 @@ def costs(recipe: Recipe, manifest: Manifest, *, probe: bool) -> dict[str, str]:
     count = settle_batching(recipe, world, objective, precision).micro_batch
     facts = {
         "model": f"{cost.parameters / 1e6:.2f} M parameters",
+        "perceptual": f"VGG-16 {', '.join(recipe.perceptual.layers)}, {weights}",
         "step": f"{cost.flop_per_image / 1e9:.1f} GFLOP and about "
         f"{cost.kept_per_image / 1e6:.0f} MB an image; micro-batches of {count}, about "
         f"{cost.memory(count) / 2**30:.1f} GiB on a rank",

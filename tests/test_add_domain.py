@@ -115,6 +115,7 @@ def test_the_file_translates_to_the_new_domain_and_to_the_old_ones(
     fit = fit_domain_code(model, images, steps=20)
     assert torch.allclose(grown.mean_codes[-1], fit.code, atol=1e-4)
     assert f"{fit.error:.4f} by the fitted code" in said and "3 of 3 images" in said
+    assert "3 exemplars are few: with 16 it was measured" in said
     assert torch.equal(
         torch.as_tensor(grown.translate(images, to="anime")),
         torch.as_tensor(model.translate(images, to="anime")),

@@ -90,6 +90,20 @@ def test_recipe_check_with_shards(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert code == ExitCode.DONE
     assert "3 photo, 4 anime" in out
     assert "32 x 32" in out
+    assert "VGG-16 relu1_2, relu2_2, RANDOM weights" in out
+
+
+@pytest.mark.parametrize(("there", "said"), [(False, "528 MB, which training"), (True, "on this")])
+def test_it_is_said_whether_weights_must_be_downloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool, said: str
+) -> None:
+    from srae_dist.model import vgg
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    if there:
+        (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
+        (tmp_path / "hub" / "checkpoints" / "vgg16-397923af.pth").touch()
+    assert said in vgg.describe("torchvision")
 
 
 def test_recipe_check_probes_the_speed(

@@ -125,10 +125,16 @@ def domain_numbers(translator: Translator, opened: OpenSplit) -> Rows:
     name, has, knows = opened.store.name, opened.manifest.domains, translator.domains
     if set(has) != set(knows):
         strange = [domain for domain in has if domain not in knows]
-        reason = f"it never saw {', '.join(strange)}" if strange else "some are missing"
+        absent = [domain for domain in knows if domain not in has]
+        reason = (
+            f"the model never saw {', '.join(strange)}"
+            if strange
+            else f"the shards lack {', '.join(absent)}"
+        )
         raise UserError(
             f"{name} has the domains {', '.join(has)}, but the model has {', '.join(knows)} "
-            f"({reason}); give shards of the model's own domains."
+            f"({reason}); give shards of all the model's domains and no other, made by one "
+            "`srae-dist shard` of them all."
         )
     if opened.image_size != translator.image_size:
         raise UserError(

@@ -88,6 +88,17 @@ class PerceptualNetwork(nn.Module):
         return [taps[i] for i in self.order]
 
 
+def describe(weights: str) -> str:
+    """Say where the weights of a recipe come from, and what that will cost."""
+    if weights == "random":
+        return "RANDOM weights (nothing pretrained; fine to try things, not for results)"
+    if weights != "torchvision":
+        return weights
+    file = Path(torch.hub.get_dir()) / "checkpoints" / Path(VGG16_Weights.IMAGENET1K_V1.url).name
+    there = "on this machine" if file.is_file() else "528 MB, which training downloads once"
+    return f"torchvision's ImageNet weights ({there})"
+
+
 def _fill(features: nn.Module, weights: str, layers: Sequence[str]) -> None:
     if weights == "random":
         _fill_random(features)

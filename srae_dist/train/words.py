@@ -15,15 +15,13 @@ if TYPE_CHECKING:
 
 def introduce(plan: Plan) -> None:
     """Say what is about to run, on what, and from where."""
+    from srae_dist.model import vgg
     from srae_dist.runtime import console
 
     recipe, model, size = plan.recipe, plan.recipe.model, plan.image_size
     counts = plan.data.split.counts()
     images = ", ".join(f"{counts[name]:,} {name}" for name in plan.data.manifest.domains)
     parameters = sum(p.numel() for p in plan.objective.autoencoder.parameters()) / 1e6
-    weights = recipe.perceptual.weights
-    if weights == "random":
-        weights = "RANDOM weights (nothing pretrained; fine to try things, not for results)"
     begin = f"resumes at step {plan.start:,}" if plan.start else "starts"
     console.facts(
         f"srae_dist {__version__}: {recipe.name}",
@@ -37,7 +35,8 @@ def introduce(plan: Plan) -> None:
             f"{model.code_size} x {model.code_size}, z_d {model.domain_channels}; "
             f"{recipe.objective.discriminators} discriminator"
             f"{'s' * (recipe.objective.discriminators > 1)}",
-            "perceptual": f"VGG-16 {', '.join(recipe.perceptual.layers)}, {weights}",
+            "perceptual": f"VGG-16 {', '.join(recipe.perceptual.layers)}, "
+            + vgg.describe(recipe.perceptual.weights),
             "run": f"{begin}, {recipe.train.steps:,} steps in all; folder {recipe.run_dir}",
         },
     )
