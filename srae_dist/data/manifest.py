@@ -84,10 +84,11 @@ class Manifest:
     def split(self, name: str, root: Path | Store) -> Split:
         """Return a split by name, or say which there are."""
         if name not in self.splits:
+            meant = did_you_mean(name, self.splits)
+            make = f"; add it with `srae-dist shard ... --split {name}`, or choose one of these"
             raise UserError(
                 f"{open_store(root).where(MANIFEST)} has no split '{name}' "
-                f"(it has {', '.join(self.splits)})."
-                f"{did_you_mean(name, self.splits)}"
+                f"(it has {', '.join(self.splits)}){'' if meant else make}.{meant}"
             )
         return self.splits[name]
 

@@ -89,7 +89,7 @@ def classify(
         raise UserError(f"--json {json} is a folder; name a file.")
 
     from srae_dist.data.opened import open_split
-    from srae_dist.evaluate.encoding import encode_split
+    from srae_dist.evaluate.encoding import domain_numbers, encode_split
     from srae_dist.evaluate.one_core import one_core
     from srae_dist.evaluate.views import Views
     from srae_dist.evaluation.classification import classify as measure
@@ -100,6 +100,8 @@ def classify(
     file = checkpoint.resolve(run)
     splits = [open_split(shards, name) for name in (train_split, test_split)]
     translator = load(file)
+    for split in splits:  # both, before the first is encoded
+        domain_numbers(translator, split)
     translator.to(find_device(device, default=translator.device))
     show = Views(translator, views)
     train, test = (

@@ -147,7 +147,8 @@ def domain_numbers(translator: Translator, opened: OpenSplit) -> Rows:
     if not counts.all():
         raise UserError(
             f"Split '{opened.name}' of {name} has no image of the domain "
-            f"'{knows[int(counts.argmin())]}'; evaluation needs some of every domain."
+            f"'{knows[int(counts.argmin())]}'; evaluation needs some of every domain: "
+            "add images, or shard again with a larger --holdout."
         )
     return numbers
 

@@ -52,6 +52,7 @@ def prepare(options: Options) -> Job:
     check_weights(options)
 
     from srae_dist.data.opened import open_split
+    from srae_dist.evaluate.encoding import domain_numbers
     from srae_dist.evaluate.subject import perceptual_of
     from srae_dist.runtime import checkpoint as checkpoints
     from srae_dist.translation.translator import load
@@ -61,6 +62,8 @@ def prepare(options: Options) -> Job:
     names = {"train": options.train_split, "test": options.test_split}
     splits = {use: open_split(options.shards, name) for use, name in names.items()}
     translator, run = load(file, device="cpu"), run_folder(file)
+    for opened in splits.values():  # both, before the first is encoded
+        domain_numbers(translator, opened)
     perceptual = perceptual_of(translator.recipe, run=run, vgg=options.vgg)
     return Job(options, measures, file, translator, splits, perceptual, run, out)
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import typer
 
+from srae_dist.core.atomic import sha256_file
+from srae_dist.data.manifest import load_manifest, load_tables, save_index
+from srae_dist.evaluate import encoding
 from srae_dist.evaluate.classify import classify
 from srae_dist.runtime.command import run
 from tests.evaluate.runs import save_run
@@ -101,6 +106,27 @@ def test_mistakes(
 ) -> None:
     assert command(model, face_shards, *extra) == 2
     assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_test_split_without_a_domain_is_refused_before_anything_is_encoded(
+    model: Path,
+    face_shards: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shutil.copytree(face_shards, root := tmp_path / "shards")
+    manifest = load_manifest(root)
+    split = manifest.splits["test"]
+    index, blocks = load_tables(root, split, 2)
+    save_index(root / split.index, replace(index, domain=0 * index.domain), blocks)
+    split = replace(split, index_sha256=sha256_file(root / split.index))
+    replace(manifest, splits={**manifest.splits, "test": split}).save(root)
+    monkeypatch.setattr(encoding, "encode_split", None)
+    assert command(model, root) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "has no image of the domain 'anime'; evaluation needs some of every domain" in said
+    assert "--holdout" in said
 
 
 def test_places_that_are_not_there(
