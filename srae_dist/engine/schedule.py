@@ -37,6 +37,7 @@ def term_weights(step: int, names: Sequence[str], objective: Objective) -> list[
         "alignment": objective.alignment_weight * growth,
         "realism": objective.critic_weight * later,
         "content_cycle": objective.content_cycle_weight * later,
+        "unlikeness": objective.likeness_weight * later,
         "critic_slope": objective.critic_slope_weight,
         "content_prior": objective.content_prior,
         "domain_prior": objective.domain_prior,

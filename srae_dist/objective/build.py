@@ -67,4 +67,5 @@ def build_objective(
         else None,
         critic_teaches=objective.critic_teaches,
         cycle=objective.content_cycle_weight > 0,
+        likeness=objective.likeness_weight > 0,
     )

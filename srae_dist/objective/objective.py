@@ -26,7 +26,7 @@ from srae_dist.objective.alignment import code_distance
 from srae_dist.objective.augment import Augmentation
 from srae_dist.objective.memory import Memory
 from srae_dist.objective.pooling import domain_means, mean_of_others
-from srae_dist.objective.realism import Shown, TargetCodes, content_cycle, judge
+from srae_dist.objective.realism import Shown, TargetCodes, content_cycle, judge, unlikeness
 from srae_dist.objective.routing import (
     DISCRIMINATORS,
     OF_TRANSLATIONS,
@@ -85,6 +85,7 @@ class Objective(nn.Module):
         critic: Critic | None = None,  # of images
         critic_teaches: str = "decoder",  # or "everyone"
         cycle: bool = False,  # with a critic: the content of translations is held to their sources'
+        likeness: bool = False,  # with a critic: so is where things are in them
     ) -> None:
         super().__init__()
         self.autoencoder = autoencoder
@@ -101,6 +102,7 @@ class Objective(nn.Module):
             alignment=alignment,
             critic=None if critic is None else critic_teaches,
             cycle=cycle,
+            likeness=likeness,
         )
         self.term_names = tuple(self.table)
         self.layer_weights = tuple(layer_weights)
@@ -217,6 +219,8 @@ class Objective(nn.Module):
             source = self.deviations(z.mean.detach(), scene.domains)[chosen]
             again = self.deviations(self.content_seen(made), targets)
             losses["content_cycle"] = content_cycle(again, source, there)
+        if "unlikeness" in self.table:
+            losses["unlikeness"] = unlikeness(features[-1], scene.target[-1], there)
         return losses, told
 
     def deviations(self, codes: Tensor, domains: Tensor) -> Tensor:

@@ -20,6 +20,8 @@ from srae_dist.objective.routing import frozen
 
 # standard deviation of the noise that shows how steep the critic is; features are about 1.5
 NUDGE = 0.1
+# variance over places below which a channel of features says nothing; they are about 1.5
+FLAT = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +155,23 @@ def content_cycle(again: Tensor, source: Tensor, there: Tensor) -> Tensor:
     """
     lost = (again.float() - source.float()).square().flatten(1)
     return masked_mean(lost, there) / source.float().square().mean().clamp(min=1e-6)
+
+
+def unlikeness(made: Tensor, source: Tensor, there: Tensor) -> Tensor:
+    """What the features of translations, N C H W, have lost of where things are in their sources'.
+
+    Each channel is standardised over places, so that of a style nothing is left but where it is
+    (Huang et al. 2018, Sec. 5.1): 0 is the same everywhere, 1 nothing in common, 2 the opposite.
+    """
+    gap = (_over_places(made) - _over_places(source)).square() / 2
+    return masked_mean(gap.flatten(1), there)
+
+
+def _over_places(h: Tensor) -> Tensor:
+    """Features N C H W standardised over places; a channel that is flat stays near 0."""
+    h = h.float().flatten(2)
+    h = h - h.mean(dim=2, keepdim=True)
+    return h * (h.square().mean(dim=2, keepdim=True) + FLAT).rsqrt()
 
 
 def slope(logits: Tensor, nudged: Tensor, there: Tensor) -> Tensor:

@@ -19,7 +19,9 @@ from torch.func import functional_call
 
 NETWORKS = ("trunk", "content", "domain", "decoder", "q_c", "q_d", "critic")
 DISCRIMINATORS = frozenset({"q_c", "q_d", "critic"})
-OF_TRANSLATIONS = frozenset({"realism", "content_cycle"})  # the terms that are about them
+OF_TRANSLATIONS = frozenset(
+    {"realism", "content_cycle", "unlikeness"}
+)  # the terms that are about them
 
 
 class View(Enum):
@@ -39,6 +41,7 @@ def routing_table(
     alignment: bool = False,
     critic: str | None = None,
     cycle: bool = False,
+    likeness: bool = False,
 ) -> Mapping[str, frozenset[str]]:
     """Return term -> networks that learn from it, in the order the terms are added up.
 
@@ -52,6 +55,7 @@ def routing_table(
         critic: who learns from an image critic's opinion of translations, "decoder" or
             "everyone"; None: there is no critic.
         cycle: whether, with a critic, the same learn to keep a translation's content, too.
+        likeness: whether, with a critic, the same learn to keep where things are in the source.
     """
     everyone = frozenset({"trunk", "content", "domain", "decoder"})
     trunk = frozenset({"trunk"}) if route == "encoder" else frozenset[str]()
@@ -73,6 +77,8 @@ def routing_table(
         table["realism"] = taught
         if cycle:
             table["content_cycle"] = taught
+        if likeness:
+            table["unlikeness"] = taught
         table["critic"] = frozenset({"critic"})
         table["critic_slope"] = frozenset({"critic"})
     return table

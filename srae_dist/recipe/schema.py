@@ -164,6 +164,9 @@ class Objective(Section):
     content_cycle_weight: NonNegative = 0.0
     """With a critic: weight of what a translation, encoded again, has lost of z_c; else all that
     it translates into a domain may become one picture."""
+    likeness_weight: NonNegative = 0.0
+    """With a critic: weight of what a translation has lost, in the loss network's features, of
+    where things are in its source; nor may all become one picture then."""
     critic_slope_weight: NonNegative = 1.0
     """Weight of half the critic's squared slope at real images (R1), which keeps it calm."""
     domain_code: Literal["own", "pooled"] = "own"
@@ -282,11 +285,13 @@ class Recipe(Section):
                 f"objective.q_memory = {self.objective.q_memory} is for perceptrons to learn from, "
                 "and model.dense_discriminators = 0 has none"
             )
-        if self.objective.content_cycle_weight and not self.objective.critic_weight:
-            raise ValueError(
-                f"objective.content_cycle_weight = {self.objective.content_cycle_weight} is about "
-                "the translations that a critic sees, and objective.critic_weight = 0 has none"
-            )
+        for key in ("content_cycle_weight", "likeness_weight"):
+            weight = getattr(self.objective, key)
+            if weight and not self.objective.critic_weight:
+                raise ValueError(
+                    f"objective.{key} = {weight} is about the translations that a critic sees, "
+                    "and objective.critic_weight = 0 has none"
+                )
         own, most = self.objective.own_numbers, self.model.domain_channels - 1
         if own and self.objective.domain_code != "pooled":
             raise ValueError(

@@ -16,7 +16,15 @@ from rich.text import Text
 from srae_dist.runtime import console
 
 PLAIN_EVERY = 10.0  # seconds between plain lines
-LOSSES = ("reconstruction", "pixel", "alignment", "content_cycle", "content_prior", "domain_prior")
+LOSSES = (
+    "reconstruction",
+    "pixel",
+    "alignment",
+    "content_cycle",
+    "unlikeness",
+    "content_prior",
+    "domain_prior",
+)
 
 
 class TrainDisplay:

@@ -25,6 +25,7 @@ PLUS = schema.Objective(
     decoded_share=0.5,
     critic_weight=1.0,
     content_cycle_weight=1.0,
+    likeness_weight=1.0,
 )
 OPTIONS = {
     "dense_discriminators": 2,

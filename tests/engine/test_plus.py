@@ -30,6 +30,7 @@ PLUS = {
     "objective__decoded_share": 0.5,
     "objective__critic_weight": 0.1,
     "objective__content_cycle_weight": 0.1,
+    "objective__likeness_weight": 0.1,
     "model__critic_width": 8,
     "train__discriminator_schedule": "constant",
     "train__save_every": 3,
@@ -46,7 +47,14 @@ def whole(face_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_term_is_logged_and_finite(whole: Path) -> None:
     for line in log(whole):
-        for term in ("alignment", "realism", "content_cycle", "critic", "critic_slope"):
+        for term in (
+            "alignment",
+            "realism",
+            "content_cycle",
+            "unlikeness",
+            "critic",
+            "critic_slope",
+        ):
             assert np.isfinite(line[term]), json.dumps(line)
 
 
@@ -82,6 +90,7 @@ def test_micro_batches_teach_the_panel_the_same(
 ) -> None:
     """Terms that look at one image at a time do not depend on how a batch is cut."""
     others = ("alignment", "share", "memory", "domain_code", "own_numbers", "critic", "cycle")
+    others += ("likeness",)
     alone = {k: v for k, v in PLUS.items() if not any(name in k for name in others)}
     recipe = write_recipe(tmp_path, face_shards)
     for name, size in (("one", 8), ("two", 4)):

@@ -84,13 +84,18 @@ def test_confusion_grows_to_its_weight() -> None:
 
 def test_a_critic_s_opinion_grows_by_its_own_warm_up() -> None:
     section = Objective(
-        critic_weight=0.5, critic_warmup=10, critic_slope_weight=2.0, content_cycle_weight=0.25
+        critic_weight=0.5,
+        critic_warmup=10,
+        critic_slope_weight=2.0,
+        content_cycle_weight=0.25,
+        likeness_weight=0.25,
     )
-    names = ["realism", "content_cycle", "critic", "critic_slope", "confusion"]
+    names = ["realism", "content_cycle", "unlikeness", "critic", "critic_slope", "confusion"]
     weights = [term_weights(step, names, section) for step in (0, 4, 9, 19)]
     assert [row[0] for row in weights] == pytest.approx([0.05, 0.25, 0.5, 0.5])
     assert [row[1] for row in weights] == pytest.approx([0.025, 0.125, 0.25, 0.25])
-    assert {tuple(row[2:]) for row in weights} == {(1.0, 2.0, 0.1)}
+    assert [row[2] for row in weights] == [row[1] for row in weights]
+    assert {tuple(row[3:]) for row in weights} == {(1.0, 2.0, 0.1)}
 
 
 def test_the_domain_term_grows_alike() -> None:

@@ -20,6 +20,7 @@ from srae_dist.objective.realism import (
     rank_one,
     realism_loss,
     slope,
+    unlikeness,
 )
 from tests.objective.tiny import MODEL, SIZE, tiny_batch, tiny_critic, tiny_objective
 
@@ -62,6 +63,21 @@ def test_lost_content_is_a_share() -> None:
     again = source.clone()
     again[4:] = 7.0  # of those no code could be lent
     assert content_cycle(again, source, there) == 0
+
+
+def test_what_is_where_is_held_and_not_how_it_looks() -> None:
+    source = 3 * torch.randn(6, 4, 8, 8)
+    there = torch.arange(6) < 4
+    style = 2 * torch.rand(6, 4, 1, 1) + 1, torch.randn(6, 4, 1, 1)
+    everywhere = torch.ones(6, dtype=torch.bool)
+    assert float(unlikeness(source * style[0] + style[1], source, everywhere)) < 0.01
+    assert float(unlikeness(-source, source, everywhere)) == pytest.approx(2.0, abs=0.02)
+    other = 3 * torch.randn(6, 4, 8, 8)
+    assert float(unlikeness(other, source, everywhere)) == pytest.approx(1.0, abs=0.1)
+    assert unlikeness(0 * source, 0 * source, everywhere) == 0  # flat channels say nothing
+    made = source.clone()
+    made[4:] = other[4:]  # of those no code could be lent
+    assert unlikeness(made, source, there) == 0
 
 
 def test_a_cycle_s_encoder_does_not_learn_from_it() -> None:

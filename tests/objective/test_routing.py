@@ -6,7 +6,13 @@ import pytest
 import torch
 
 from srae_dist.objective.memory import Memory
-from srae_dist.objective.routing import NETWORKS, View, routing_table, view_for
+from srae_dist.objective.routing import (
+    NETWORKS,
+    OF_TRANSLATIONS,
+    View,
+    routing_table,
+    view_for,
+)
 from tests.objective.tiny import MODEL, tiny_batch, tiny_critic, tiny_objective
 
 VARIANTS = [
@@ -31,6 +37,7 @@ PLUS = {  # the rows that the paper does not have
     "alignment": {"content"},
     "realism": ALL,
     "content_cycle": ALL,
+    "unlikeness": ALL,
     "critic": {"critic"},
     "critic_slope": {"critic"},
 }
@@ -79,12 +86,19 @@ def test_the_rows_that_the_paper_does_not_have() -> None:
         alignment=True,
         critic="everyone",
         cycle=True,
+        likeness=True,
     )
     assert {term: set(row) for term, row in table.items()} == PAPER | PLUS
     alone = routing_table(
-        discriminators=2, route="stream", pixel=True, priors=True, critic="decoder", cycle=True
+        discriminators=2,
+        route="stream",
+        pixel=True,
+        priors=True,
+        critic="decoder",
+        cycle=True,
+        likeness=True,
     )
-    assert alone["realism"] == alone["content_cycle"] == {"decoder"}
+    assert all(alone[term] == {"decoder"} for term in OF_TRANSLATIONS)
 
 
 @pytest.mark.parametrize("route", ["stream", "encoder"])
@@ -111,6 +125,7 @@ def test_each_term_beyond_the_paper_teaches_its_row(
         critic=tiny_critic(),
         critic_teaches=critic_teaches,
         cycle=True,
+        likeness=True,
     )
     assert set(objective.table) == set(PAPER | PLUS)
     for term, row in objective.table.items():

@@ -123,6 +123,10 @@ def test_windows_byte_order_mark_and_line_ends(tmp_path: Path) -> None:
             "[objective]\ncontent_cycle_weight = 0.5\n",
             ("objective.content_cycle_weight = 0.5", "objective.critic_weight = 0"),
         ),
+        (
+            "[objective]\nlikeness_weight = 0.5\n",
+            ("objective.likeness_weight = 0.5", "objective.critic_weight = 0"),
+        ),
         ("[objective]\nown_numbers = 3\n", ("objective.own_numbers = 3", "pools none")),
         (
             '[objective]\ndomain_code = "pooled"\nown_numbers = 16\n',

@@ -31,6 +31,7 @@ TWO = ONE | {
     "content_prior": 1.5,
     "domain_prior": 2.5,
     "content_cycle": 0.25,
+    "unlikeness": 0.5,
     "realism": 1.25,
     "critic": 0.875,
     "critic_slope": 0.0625,
@@ -46,7 +47,7 @@ def test_everything_worth_watching_is_said() -> None:
         assert part in said
     for part in ("q_d 0.100 (accuracy 100%", "domain +0.375", "sigma c 0.125 d 0.250"):
         assert part in said
-    assert "alignment 0.7500, content_cycle 0.2500, content_prior 1.5000" in said
+    assert "alignment 0.7500, content_cycle 0.2500, unlikeness 0.5000, content_prior 1.5000" in said
     assert "domain_prior 2.5000" in said
     assert said.count("domain ") == 1
     assert "realism 1.250, critic 0.875 (accuracy 75%, slope 0.062)" in said
