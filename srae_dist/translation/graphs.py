@@ -127,8 +127,8 @@ def write_onnx(graph: Graph, program: ExportedProgram, path: Path) -> None:
         import onnxscript  # noqa: F401
     except ImportError:
         raise UserError(
-            "ONNX needs packages that are not installed; run `pip install 'srae-dist[onnx]'`, or "
-            "export with --format torch."
+            "ONNX needs packages that are not installed; run `pip install '.[onnx]'` in "
+            "srae_dist's source folder, or export with --format torch."
         ) from None
     with _quietly():
         made = torch.onnx.export(
@@ -163,7 +163,8 @@ def onnx_difference(graph: Graph, path: Path) -> float:
         import onnxruntime  # type: ignore[import-untyped]
     except ImportError:
         raise UserError(
-            "Checking ONNX files needs onnxruntime; run `pip install 'srae-dist[onnx]'`."
+            "Checking ONNX files needs onnxruntime; run `pip install '.[onnx]'` in srae_dist's "
+            "source folder."
         ) from None
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     worst = 0.0
