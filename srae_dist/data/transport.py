@@ -71,9 +71,8 @@ def connect(scheme: str) -> Transport:
         return _Bucket(scheme)
     except ImportError:
         package = _PACKAGES.get(scheme, "requests")
-        extra = f"'srae-dist[{scheme}]'" if scheme in ("s3", "gs") else package
         raise UserError(
-            f"{scheme}:// needs the package {package}; run `pip install {extra}`."
+            f"{scheme}:// needs the package {package}; run `pip install {package}`."
         ) from None
 
 

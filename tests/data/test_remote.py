@@ -260,7 +260,7 @@ def test_a_missing_package_is_named(
     monkeypatch.setitem(sys.modules, package, None)
     loaded = sys.modules["fsspec.registry"]._registry
     monkeypatch.delitem(loaded, scheme, raising=False)
-    with pytest.raises(UserError, match=rf"{package}; run `pip install 'srae-dist\[{scheme}\]'`"):
+    with pytest.raises(UserError, match=rf"{package}; run `pip install {package}`"):
         open_remote(f"{scheme}://bucket/x").has("manifest.json")
 
 
