@@ -327,7 +327,11 @@ def _report(root: Path, written: Written, *, allow_bad: int) -> int:
     console.warn(f"left out {files} that cannot be read, listed in {root / BAD_FILES}.")
     if count <= allow_bad:
         return ExitCode.DONE
-    console.warn(f"--allow-bad {count} would accept that.")
+    console.warn(
+        f"the shards are complete without {'it' if count == 1 else 'them'} and can be used as they "
+        f"are; the exit code is 1, and 0 with --allow-bad {count}, next time (--force makes them "
+        "anew)."
+    )
     return ExitCode.SOME_FAILED
 
 

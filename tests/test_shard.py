@@ -85,7 +85,9 @@ def test_folders_read_by_plain_webdataset(
         assert info["size"] == [18, 12]
 
 
-def test_the_same_command_twice_gives_the_same_bytes(pets: Path, tmp_path: Path) -> None:
+def test_the_same_command_twice_gives_the_same_bytes(
+    pets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for out in ("one", "two"):
         assert command("--folders", pets, "--out", tmp_path / out, "--holdout", 0.2) == 0
     one, two = (
@@ -93,6 +95,8 @@ def test_the_same_command_twice_gives_the_same_bytes(pets: Path, tmp_path: Path)
         for out in ("one", "two")
     )
     assert one == two
+    assert command("--folders", pets, "--out", tmp_path / "one", "--holdout", 0.3) == 2
+    assert "has splits 'test' and 'train' already" in capsys.readouterr().err
     seeded = ("--out", tmp_path / "three", "--holdout", 0.2, "--seed", 1)
     assert command("--folders", pets, *seeded) == 0
     assert (tmp_path / "three/train.index.safetensors").read_bytes() != one[
@@ -182,6 +186,7 @@ def test_unreadable_files(pets: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert "cat/empty.png: the file is empty" in said
     assert "dog/[red].jpg: not a JPEG, PNG or WEBP" in said
     assert "left out 3 files" in said and "--allow-bad 3" in said
+    assert "complete without them and can be used" in said
     assert load_manifest(out).splits["train"].samples == 25  # published all the same
     lines = [json.loads(line) for line in (out / "bad_files.jsonl").read_text().splitlines()]
     assert {line["origin"] for line in lines} == {

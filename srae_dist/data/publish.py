@@ -62,12 +62,13 @@ def check_free(out: Path, splits: Sequence[str], *, force: bool) -> None:
     if force:
         return
     there = load_manifest(out).splits if (out / MANIFEST).exists() else {}
+    if taken := [f"'{split}'" for split in splits if split in there]:
+        have = f"a split {taken[0]}" if len(taken) == 1 else f"splits {' and '.join(taken)}"
+        raise UserError(
+            f"{out} has {have} already; replace {'it' if len(taken) == 1 else 'them'} with "
+            "--force, name another with --split, or choose another --out."
+        )
     for split in splits:
-        if split in there:
-            raise UserError(
-                f"{out} has a split '{split}' already; replace it with --force, "
-                "name another with --split, or choose another --out."
-            )
         first = out / shard_name(split, 0)
         if first.exists():
             raise UserError(
