@@ -241,12 +241,17 @@ def _write(
     processes: int,
     force: bool,
 ) -> Written | None:
+    from srae_dist.data.open import unfit
     from srae_dist.data.workplace import PARTIAL
     from srae_dist.data.writer import write
+    from srae_dist.recipe.schema import Model
     from srae_dist.runtime import console
 
     for note in source.notes if part.number == 1 else ():
         console.info(note)
+    if part.number == 1 and (reason := unfit(form.size, Model())):
+        side = f"{form.size} x {form.size}"
+        console.warn(f"training with default values refuses {side} images: {reason}.")
     try:
         return write(
             out,

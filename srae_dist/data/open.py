@@ -11,6 +11,10 @@ from srae_dist.data.manifest import MANIFEST, Manifest, load_manifest
 from srae_dist.data.store import LocalStore, Store, open_store
 from srae_dist.recipe.schema import Data, Model
 
+_SIDES = (32, 256)  # pixels of images that training takes
+_CODES = (2, 32)  # as the recipe bounds model.code_size
+_AGAIN = "shard again with --size 64, 128 or 256"
+
 
 def open_shards(data: Data, *, model: Model) -> Manifest:
     """Read the manifest of ``data.root`` and hold it against the recipe; opens no shard.
@@ -27,6 +31,27 @@ def open_shards(data: Data, *, model: Model) -> Manifest:
     _check_size(manifest, data, model)
     _check_split(manifest, data)
     return manifest
+
+
+def unfit(size: int, model: Model) -> str | None:
+    """Say why images of ``size`` pixels cannot train ``model``, and what to do; None if they can.
+
+    Halving must bring them to the code maps; where no size of these is reached, only other shards
+    help.
+    """
+    codes = range(_CODES[0], min(_CODES[1], size // 2) + 1)
+    fitting = [str(code) for code in codes if Model(code_size=code).fits(size)]
+    if not _SIDES[0] <= size <= _SIDES[1] or not fitting:
+        return (
+            f"training needs {_SIDES[0]} to {_SIDES[1]} pixels that halving brings to codes of "
+            f"{_CODES[0]} to {_CODES[1]}, so no model.code_size helps; {_AGAIN}"
+        )
+    if model.fits(size):
+        return None
+    return (
+        f"halving does not bring them to model.code_size = {model.code_size}; set "
+        f"model.code_size = {' or '.join(fitting)}, or {_AGAIN}"
+    )
 
 
 def _missing(store: Store, data: Data) -> str:
@@ -79,11 +104,8 @@ def _check_size(manifest: Manifest, data: Data, model: Model) -> None:
             f"{root} holds {size} x {size} images, but data.image_size = {data.image_size}; "
             f"change the recipe, or make the shards again with\n  {make_command(data)}"
         )
-    if not 32 <= size <= 256 or not model.fits(size):
-        raise UserError(
-            f"{root} holds {size} x {size} images, but training needs 32 to 256 pixels, "
-            f"model.code_size = {model.code_size} times a power of two; change model.code_size."
-        )
+    if (reason := unfit(size, model)) is not None:
+        raise UserError(f"{root} holds {size} x {size} images, but {reason}.")
 
 
 def _check_split(manifest: Manifest, data: Data) -> None:

@@ -67,9 +67,14 @@ def test_other_shards_than_wanted(
 
 
 def test_sizes_that_cannot_be_trained(root: Path) -> None:
-    assert "model.code_size = 6" in refusal(wanted(root), Model(code_size=6))
-    save(root, size=512)
-    assert "32 to 256" in refusal(wanted(root))
+    said = refusal(wanted(root), Model(code_size=6))
+    assert "model.code_size = 6" in said and "set model.code_size = 2 or 4 or 8 or 16 or 32" in said
+    save(root, size=100)
+    assert "set model.code_size = 25, or shard again" in refusal(wanted(root))
+    for size in (16, 33, 35, 512):  # code sizes of their own exist for none
+        save(root, size=size)
+        said = refusal(wanted(root))
+        assert "32 to 256" in said and "--size 64, 128 or 256" in said
     save(root, size=None)
     assert "mixed sizes" in refusal(wanted(root))
 
