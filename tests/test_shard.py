@@ -199,6 +199,20 @@ def test_unreadable_files(pets: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert command(*again, 3) == 0
 
 
+@pytest.mark.parametrize(
+    ("size", "advice"), [(64, None), (40, "model.code_size = 5"), (512, "--size 64, 128 or 256")]
+)
+def test_a_size_that_training_refuses_is_noted(
+    size: int, advice: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(tmp_path / "in", "a", 1)
+    fill(tmp_path / "in", "b", 1)
+    assert command("--folders", tmp_path / "in", "--size", size, "--out", tmp_path / "out") == 0
+    said = capsys.readouterr().err
+    assert ("training with default values" in said) == (advice is not None)
+    assert advice is None or advice in said
+
+
 def test_faces(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     made = ("--faces", 150, "--domains", "photo,anime", "--size", 16, "--out", out)
@@ -297,6 +311,9 @@ def test_index(pets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         (["--domain", "a=one/a", "--domain", "b=one/a", "--out", "x"], "overlap"),
         (["--domain", "a=one/a", "--domain", "b=empty", "--out", "x"], "(domain 'b') holds no"),
         (["--folders", "one", "--out", "x"], "only the domain a"),
+        (["--domain", "my frogs=one/a", "--domain", "b=b", "--out", "x"], "--domain my_frogs=DIR"),
+        (["--domain", "fröhlich=one/a", "--domain", "b=b", "--out", "x"], "ASCII letters"),
+        (["--domain", "蛙=one/a", "--domain", "b=b", "--out", "x"], "with --domain NAME=DIR."),
         (["--dataset", "./nowhere", "--out", "x"], "./nowhere cannot be loaded"),
         (["--faces", "4", "--domains", "photo,anime", "--out", "file"], "file cannot be used"),
         (["--index", "empty"], "empty holds no .tar file"),
@@ -323,6 +340,7 @@ def test_mistakes(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     fill(tmp_path / "one", "a", 1)
+    fill(tmp_path, "b", 1)
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
     assert command(*args) == 2

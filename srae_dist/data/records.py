@@ -7,6 +7,7 @@ of the others: adding files moves no file from one split to another.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, overload
@@ -158,11 +159,19 @@ def check_names(source: Source) -> None:
     for domain in source.domains:
         if not NAME_PATTERN.fullmatch(domain) or ".." in domain:
             raise UserError(
-                f"The domain name '{domain}' is not made of letters, digits, '.', '_' and '-'; "
-                "rename its folder, or name it with --domain NAME=DIR."
+                f"The domain name '{domain}' is not made of up to 64 ASCII letters, digits, '.', "
+                "'_' and '-', a letter or digit first; give it another NAME with --domain "
+                f"NAME=DIR{_as_in(domain)}."
             )
     for split in source.records.held_splits():
         check_split(split)
+
+
+def _as_in(domain: str) -> str:
+    """Show a name like ``domain`` that would do, if there is one."""
+    ascii_only = unicodedata.normalize("NFKD", domain).encode("ascii", "ignore").decode()
+    name = re.sub(r"[^A-Za-z0-9]+", "_", ascii_only).strip("_")
+    return f", as in --domain {name}=DIR" if NAME_PATTERN.fullmatch(name) else ""
 
 
 def check_split(name: str) -> None:
@@ -173,8 +182,8 @@ def check_split(name: str) -> None:
     """
     if not SPLIT_PATTERN.fullmatch(name):
         raise UserError(
-            f"The split name '{name}' is not made of lower-case letters, digits, '_' and '-'; "
-            "choose another."
+            f"The split name '{name}' is not made of up to 32 lower-case ASCII letters, digits, '_' "
+            "and '-'; choose another."
         )
 
 
