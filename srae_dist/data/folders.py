@@ -14,6 +14,10 @@ from srae_dist.data.images import SUFFIXES
 SPLIT_NAMES = frozenset(
     ("train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval")
 )
+_OTHERS = {  # suffixes of images that are not read
+    *(".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jfif", ".jp2", ".jxl"),
+    *(".ppm", ".pgm", ".tga"),
+}
 _CLUTTER = ("__MACOSX", "Thumbs.db")
 
 
@@ -85,9 +89,20 @@ def by_split(root: Path, images: Sequence[str]) -> bool:
 
 
 def describe(ignored: Counter[str]) -> str:
-    """Say how many files were passed over, by suffix."""
+    """Say how many files were passed over, by suffix, and what to do about those of images."""
     kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(ignored.items()))
-    return f"passed over {sum(ignored.values())} files that are not jpg, png or webp ({kinds})"
+    total = sum(ignored.values())
+    files = "1 file that is" if total == 1 else f"{total} files that are"
+    return f"passed over {files} not jpg, png or webp ({kinds}){advice(ignored)}"
+
+
+def advice(ignored: Counter[str]) -> str:
+    """Say what to do about images of other kinds, if there are any; begins with a semicolon.
+
+    They are not decoded here: each kind that strangers' files may have is one more to defend.
+    """
+    others = sorted(suffix for suffix in ignored if suffix in _OTHERS)
+    return f"; convert {' and '.join(others)} files to png to have them taken" if others else ""
 
 
 def printable(name: str) -> str:

@@ -104,6 +104,18 @@ def test_hidden_and_other_files_are_passed_over_and_counted(tmp_path: Path) -> N
     source = sources.from_root(tmp_path)
     assert origins(source.records) == ["a/1.png", "b/1.png"]
     assert "3 files" in source.notes[-1] and "2 .txt" in source.notes[-1]
+    assert "; convert .gif files to png" in source.notes[-1]
+
+
+def test_a_domain_of_other_images_alone_is_told_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    for name in ("a/1.bmp", "a/2.TIFF", "a/notes.txt"):
+        (tmp_path / name).write_text("x")
+    advice = re.escape("; convert .bmp and .tiff files to png to have them taken.")
+    with pytest.raises(UserError, match=advice):
+        sources.from_root(tmp_path)
+    with pytest.raises(UserError, match=advice):
+        sources.from_domains({"a": [tmp_path / "a"]}, split="train")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need a privilege")

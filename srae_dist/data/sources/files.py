@@ -103,7 +103,8 @@ def from_domains(
                 notes.append(f"{root}: {folders.describe(listing.ignored)}.")
             if not listing.images:
                 raise UserError(
-                    f"{root} (domain '{domain}') holds no jpg, png or webp file; name another."
+                    f"{root} (domain '{domain}') holds no jpg, png or webp file"
+                    f"{folders.advice(listing.ignored) or '; name another'}."
                 )
             above = f"{domain}/{number + 1}/" if len(roots) > 1 else f"{domain}/"
             found.append(_Folder(_absolute(root), listing.images, above))
@@ -125,7 +126,8 @@ def from_root(
     """
     listing = folders.list_images(root)
     if not listing.images:
-        raise UserError(f"{root} holds no jpg, png or webp file; it needs a folder per domain.")
+        hint = folders.advice(listing.ignored) or "; it needs a folder per domain"
+        raise UserError(f"{root} holds no jpg, png or webp file{hint}.")
     notes = [f"{root}: {folders.describe(listing.ignored)}."] if listing.ignored else []
     nested = folders.by_split(root, listing.images)
     notes.insert(0, f"{root} is laid out as {'split/domain' if nested else 'domain'}/image.")
