@@ -182,8 +182,8 @@ def check_split(name: str) -> None:
     """
     if not SPLIT_PATTERN.fullmatch(name):
         raise UserError(
-            f"The split name '{name}' is not made of up to 32 lower-case ASCII letters, digits, '_' "
-            "and '-'; choose another."
+            f"The split name '{name}' is not made of up to 32 lower-case ASCII letters, digits, "
+            "'_' and '-'; choose another."
         )
 
 
