@@ -59,6 +59,13 @@ class Options:
     cache_dir: Path | None = None  # for what comes from a URL
 
 
+_ONE = {  # what to do with one image
+    "INPUT": "give the folder it lies in, or translate it alone in Python with "
+    "srae_dist.load(CHECKPOINT).translate(IMAGE, to=DOMAIN)",
+    "--references": "lend the code of one image to all with --reference",
+}
+
+
 def check_places(options: Options) -> None:
     """Refuse what would read its own output, and options that contradict each other.
 
@@ -73,14 +80,22 @@ def check_places(options: Options) -> None:
     given = [name for name, there in sources.items() if there]
     if len(given) > 1:
         raise UserError(f"{given[0]} and {given[1]} exclude each other; leave one out.")
+    if options.reference is not None and options.reference.is_dir():
+        raise UserError(
+            f"--reference {options.reference} is a folder; give an image, or draw one of the "
+            f"folder's for each with --references {options.reference}."
+        )
     out = options.out.resolve()
     for name, place in (("INPUT", options.source), ("--references", options.references)):
         if place is None or is_url(place):
             continue
         path = Path(place)
+        if path.is_file():
+            raise UserError(f"{name} {place} is a file, but must be a folder; {_ONE[name]}.")
         if not path.is_dir():
-            what = "is a file, but must be a folder" if path.exists() else "does not exist"
-            raise UserError(f"{name} {place} {what}; give a folder of images, or of shards.")
+            raise UserError(
+                f"{name} {place} does not exist; give a folder of images, or of shards."
+            )
         path = path.resolve()
         if out.is_relative_to(path) or path.is_relative_to(out):
             raise UserError(

@@ -7,6 +7,7 @@ image size; the file holds the averaged weights and the table of the domains' me
 from __future__ import annotations
 
 from collections.abc import Sequence
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -151,12 +152,20 @@ class Translator:
 
         PIL images are cropped to their central square and resized with antialiasing; tensors and
         arrays must have the model's size.
+
+        Raises:
+            UserError: they are no images, or of another size or type.
         """
         if isinstance(images, Image.Image):
             images = [images]
+        if not isinstance(images, (list, tuple, np.ndarray, Tensor)):
+            raise _no_image(images)
         if isinstance(images, (list, tuple)):
             if not images:
                 raise UserError("There is no image to encode.")
+            for image in images:
+                if not isinstance(image, Image.Image):
+                    raise _no_image(image)
             upright = map(ImageOps.exif_transpose, images)
             images = np.stack([resize_square(pixels_of(x), self.image_size) for x in upright])
         if isinstance(images, np.ndarray):
@@ -182,6 +191,20 @@ class Translator:
         if isinstance(images, np.ndarray):
             return to_uint8(x) if images.dtype == np.uint8 else x.cpu().numpy()
         return torch.from_numpy(to_uint8(x)) if images.dtype == torch.uint8 else x
+
+
+def _no_image(value: Any) -> UserError:
+    """Say what to give instead of a path, or of what else is no image."""
+    if isinstance(value, (str, PathLike)):
+        name = str(value)
+        return UserError(
+            f"{name!r} is a path, not an image; open it with PIL.Image.open({name!r}), or "
+            "translate a folder with `srae-dist batch-translate`."
+        )
+    return UserError(
+        f"Images may not be of type {type(value).__name__}; give a PIL image, a list of them, or "
+        "an array or tensor of all."
+    )
 
 
 def load(path: str | Path, *, device: str | torch.device | None = None) -> Translator:

@@ -552,7 +552,7 @@ TRANSLATING = [
         "batch-translate",
         "an image for a folder",
         "srae-dist batch-translate runs/tiny pictures/photo/a.png --to anime --out new",
-        ("a.png", "folder"),
+        ("a.png", "folder", "srae_dist.load"),
     ),
     Case(
         "batch-translate",
@@ -630,6 +630,18 @@ TRANSLATING = [
         "no such reference",
         f"{TRANSLATE} --reference none.png",
         ("--reference none.png",),
+    ),
+    Case(
+        "batch-translate",
+        "a folder for a reference",
+        f"{TRANSLATE} --reference pictures",
+        ("--reference pictures", "--references pictures"),
+    ),
+    Case(
+        "batch-translate",
+        "an image for references",
+        f"{TRANSLATE} --references pictures/photo/a.png",
+        ("--references pictures/photo/a.png", "with --reference"),
     ),
     Case(
         "batch-translate",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,6 +60,23 @@ def test_encode_and_decode(model: Translator, batch: np.ndarray) -> None:
     assert images.shape == (3, 3, SIZE, SIZE)
     assert images.dtype == torch.float32
     assert images.abs().max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        ("a.png", r"'a\.png' is a path, not an image; open it with PIL\.Image\.open"),
+        (Path("a.png"), "is a path"),
+        (["a.png", "b.png"], "'a.png' is a path"),
+        (None, "type NoneType"),
+        ([[1, 2]], "type list"),
+    ],
+)
+def test_what_is_no_image_is_refused(model: Translator, images: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        model.translate(images, to="anime")
+    with pytest.raises(UserError, match=message):
+        model.translate(picture(0), reference=images if images is not None else [None])
 
 
 def test_translate_returns_the_form_that_came_in(model: Translator, batch: np.ndarray) -> None:
