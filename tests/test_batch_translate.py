@@ -269,6 +269,24 @@ def test_one_domain_of_one_split(run: Path, face_shards: Path, tmp_path: Path) -
     assert {line["from"] for line in told} == {"anime"}
 
 
+def test_what_of_shards_is_translated_unasked_is_noted(
+    run: Path, face_shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    splits = load_manifest(face_shards).splits
+    test, train = splits["test"], splits["train"]
+    anime = test.counts()["anime"]
+    args = (run, face_shards, "--to", "anime", "--out")
+    translate(*args, tmp_path / "all")
+    said = capsys.readouterr().err
+    assert f"({test.samples} of split test, {train.samples} of split train)" in said
+    assert "anime already; pick some with --split NAME and --from DOMAIN" in said
+    translate(*args, tmp_path / "test", "--split", "test")
+    said = capsys.readouterr().err
+    assert f"all {test.samples} images are translated, {anime} of them anime already" in said
+    translate(*args, tmp_path / "asked", "--split", "test", "--from", "photo")
+    assert "note: all" not in capsys.readouterr().err
+
+
 def test_shards_become_a_folder_and_a_folder_shards(
     run: Path, face_shards: Path, folder: Path, tmp_path: Path
 ) -> None:
@@ -509,7 +527,8 @@ def test_a_finished_translation_says_so_and_is_left_alone(
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
     capsys.readouterr()
     assert translate(*command) == ExitCode.DONE
-    assert "is finished: 7 of 7" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "is finished: 7 of 7" in said and "--force would do it again" in said
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
 
 
@@ -570,6 +589,8 @@ def test_another_translation_is_not_mixed_with_it(
     before = files(out)
     assert translate(*command, "--to", "clay") == ExitCode.USER
     assert "to was anime, is clay" in capsys.readouterr().err
+    assert translate(*command, "--to", "anime", "--from", "photo") == ExitCode.USER
+    assert "from was not given, is photo" in capsys.readouterr().err
     assert files(out) == before
     (out / "mine.txt").write_text("keep me")
     args = ("--to", "clay", "--format", "jpg", "--force")

@@ -219,8 +219,12 @@ def _differences(there: Mapping[str, Any], job: Mapping[str, Any]) -> list[str]:
     changed = [name for name in sorted(old | new) if old.get(name) != new.get(name)]
     plain = [name for name in changed if not name.endswith(("sha256", "digest"))]
     if plain:
-        return [f"{name} was {old.get(name)}, is {new.get(name)}" for name in plain[:4]]
+        return [f"{n} was {_said(old.get(n))}, is {_said(new.get(n))}" for n in plain[:4]]
     return [f"the {name.rpartition(' ')[0]} has changed since" for name in changed[:4]]
+
+
+def _said(value: Any) -> str:
+    return "not given" if value is None else str(value)
 
 
 def _flat(value: Mapping[str, Any]) -> dict[str, Any]:

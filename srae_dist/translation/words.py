@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,8 +54,30 @@ def introduce(
     )
     for note in inputs.notes:
         console.info(note)
+    if note := _says_all(options, inputs):
+        console.warn(note)
     if resumes:
         console.info("An earlier run was stopped; it goes on with what is not done yet.")
+
+
+def _says_all(options: Options, inputs: Images) -> str | None:
+    """Say how many images of shards are in the target's domain, or of which splits, unasked."""
+    if inputs.kind == "folder":
+        return None
+    splits, already = Counter[str](), 0
+    for part in inputs.parts:
+        splits[part.split] += len(part.wanted)
+        if options.from_ is None and options.to in inputs.manifest.domains:
+            target = inputs.manifest.domains.index(options.to)
+            already += int((part.rows.domain[part.wanted] == target).sum())
+    several = options.split is None and len(splits) > 1
+    if not several and not already:
+        return None
+    listed = ", ".join(f"{count:,} of split {name}" for name, count in splits.items())
+    parts = f" ({listed})" if several else ""
+    own = f", {already:,} of them {options.to} already" if already else ""
+    pick = " and ".join(["--split NAME"] * several + ["--from DOMAIN"] * (already > 0))
+    return f"all {len(inputs):,} images are translated{parts}{own}; pick some with {pick}."
 
 
 def say_stopped(output: Output, left: Sequence[Unit], reason: str) -> None:
@@ -72,10 +95,12 @@ def say_finished(options: Options) -> int:
     summary = read_summary(options.out)
     console.info(
         f"{options.out} is finished: {summary['translated']:,} of {summary['images']:,} images "
-        "are translated. Do it again with --force."
+        "are translated. --force would do it again."
     )
     if summary["failed"]:
-        console.warn(f"{summary['failed']:,} are not; they are listed in {options.out / FAILED}.")
+        count = summary["failed"]
+        rest = "1 is not; it is" if count == 1 else f"{count:,} are not; they are"
+        console.warn(f"{rest} listed in {options.out / FAILED}.")
     return exit_code(options, summary["failed"])
 
 
@@ -94,8 +119,8 @@ def say_total(options: Options, total: Total, speed: str) -> int:
         code = exit_code(options, total.failed)
         hint = f" --allow-bad {total.failed} accepts that." if code != ExitCode.DONE else ""
         console.warn(
-            f"{total.failed:,} of {images:,} images are not translated; all are listed in "
-            f"{options.out / FAILED}.{hint}"
+            f"{total.failed:,} of {images:,} images {'is' if total.failed == 1 else 'are'} not "
+            f"translated; see {options.out / FAILED}.{hint}"
         )
     return exit_code(options, total.failed)
 
