@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from srae_dist.core.errors import SampleError, UserError
+from srae_dist.data.check.findings import printable
 from srae_dist.data.opened import OpenSplit, open_split
 from srae_dist.data.reader import take
 from srae_dist.evaluate.content_index import encode_rows, index_place, open_index
 from srae_dist.evaluate.find_run import find_run, find_shards
 from srae_dist.evaluation.code_index import Neighbours, check_k
+from srae_dist.evaluation.facts import read_infos
 from srae_dist.evaluation.index_file import Stored
 from srae_dist.evaluation.neighbour_picture import Tile, neighbour_picture
 from srae_dist.runtime import checkpoint
@@ -53,6 +55,7 @@ class Answer:
     pixels: NDArray[np.uint8]  # Q H W 3: the images as the model saw them
     own: Sequence[str]  # Q: the images' own domains
     found: Neighbours
+    origins: Sequence[Sequence[str]]  # Q x k: where each was sharded from; "" where unknown
 
 
 def ask(question: Question) -> Answer:
@@ -81,7 +84,8 @@ def ask(question: Question) -> Answer:
         k=question.k,
         whole=lambda rows: encode_rows(translator, opened, rows),
     )
-    return Answer(question, file, translator.step, opened, place, stored, pixels, own, found)
+    step, origins = translator.step, [_origins(opened, rows) for rows in found.rows]
+    return Answer(question, file, step, opened, place, stored, pixels, own, found, origins)
 
 
 def as_json(answer: Answer) -> dict[str, Any]:
@@ -113,14 +117,16 @@ def as_json(answer: Answer) -> dict[str, Any]:
                 "domain": own,
                 "neighbours": [
                     {"key": key, "distance": round(distance, 6)}
-                    for key, distance in zip(keys, distances, strict=True)
+                    | ({"origin": origin} if origin else {})
+                    for key, distance, origin in zip(keys, distances, origins, strict=True)
                 ],
             }
-            for path, own, keys, distances in zip(
+            for path, own, keys, distances, origins in zip(
                 question.images,
                 answer.own,
                 answer.found.keys,
                 answer.found.distances.tolist(),
+                answer.origins,
                 strict=True,
             )
         ],
@@ -139,15 +145,35 @@ def draw(answer: Answer) -> Image.Image:
         for number, path in enumerate(answer.question.images):
             shown = reader.read(take(answer.opened.index, found.rows[number]))
             tiles = [
-                Tile(pixels, key, f"{distance:.3f}")
-                for pixels, key, distance in zip(
-                    shown, found.keys[number], found.distances[number].tolist(), strict=True
+                Tile(pixels, _file_name(origin) or key, f"{distance:.3f}")
+                for pixels, key, distance, origin in zip(
+                    shown,
+                    found.keys[number],
+                    found.distances[number].tolist(),
+                    answer.origins[number],
+                    strict=True,
                 )
             ]
             rows.append((Tile(answer.pixels[number], path.name, answer.own[number]), tiles))
     finally:
         reader.close()
     return neighbour_picture(rows)
+
+
+def _origins(opened: OpenSplit, rows: NDArray[np.int64]) -> list[str]:
+    """Return what samples' .json tell of where they came from: they know files, not keys."""
+    try:
+        infos = read_infos(rows, index=opened.index, split=opened.split, shards=opened.shards)
+    except UserError:  # what is damaged there changes nothing of the answer
+        return [""] * len(rows)
+    found = [info.get("origin", "") for info in infos]
+    return [printable(origin) if isinstance(origin, str) else "" for origin in found]
+
+
+def _file_name(origin: str) -> str:
+    """Return the file's name alone, which fits below a picture; whole what names no file."""
+    name = PurePosixPath(origin).name
+    return name if "." in name else origin
 
 
 def _read(path: Path) -> Image.Image:

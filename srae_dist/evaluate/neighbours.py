@@ -111,13 +111,14 @@ def _show(answer: Answer) -> None:
             "distance": DISTANCE,
         },
     )
-    guessed = "" if question.own else ", by its domain code (--from says otherwise)"
+    guessed = "" if question.own else ", by its domain code (set another with --from)"
     found = answer.found
     for number, path in enumerate(question.images):
-        pairs = zip(found.keys[number], found.distances[number].tolist(), strict=True)
-        rows = [[str(rank), key, f"{far:.4f}"] for rank, (key, far) in enumerate(pairs, start=1)]
+        far = (f"{distance:.4f}" for distance in found.distances[number].tolist())
+        entries = zip(found.keys[number], answer.origins[number], far, strict=True)
+        rows = [[str(rank), *entry] for rank, entry in enumerate(entries, start=1)]
         console.info(f"{path}, {answer.own[number]}{guessed}:")
-        console.table(["", "key", "distance"], rows)
+        console.table(["", "key", "file", "distance"], rows)
 
 
 def _check_outputs(out: Path, json: Path | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -96,7 +97,8 @@ def test_an_image_of_the_shards_finds_itself(place: tuple[Tiny, Path]) -> None:
     for number, query in zip((4, 7), found["queries"], strict=True):
         assert query["image"] == f"{number}.png" and query["domain"] == "anime"
         near = query["neighbours"]
-        assert near[0] == {"key": f"{number:04d}", "distance": pytest.approx(0, abs=1e-5)}
+        itself = {"key": f"{number:04d}", "origin": f"{number}.png"}
+        assert near[0] == {**itself, "distance": pytest.approx(0, abs=1e-5)}
         assert len({entry["key"] for entry in near}) == 3
         assert all(int(entry["key"]) % 3 == 1 for entry in near)  # anime, as tiny_shards deals them
         assert near[0]["distance"] < near[1]["distance"] <= near[2]["distance"]
@@ -127,8 +129,9 @@ def test_the_terminal_says_what_was_done(
     assert "runs/copy/checkpoints/step-00000003/ema.safetensors, step 3, the newest below" in said
     assert "neighbours-train.safetensors: 90 images, " in said
     assert "recall@5 1.000 against exact search on whole codes (" in said
-    assert "4.png, " in said and "by its domain code (--from says otherwise)" in said
+    assert "4.png, " in said and "by its domain code (set another with --from)" in said
     assert "Building" not in said
+    assert re.search(r"\n +1 +(\d{4}) +(\d+)\.png +\d\.\d{4}", said)
     assert "The picture is in neighbours.png" in said
 
 
