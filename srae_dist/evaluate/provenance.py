@@ -28,6 +28,8 @@ PACKAGES = (
     *("torch-fidelity", "lpips"),
 )
 
+FEW = 50  # images of a domain; with fewer, all numbers are rough
+
 
 def facts(
     subject: Subject,
@@ -111,6 +113,26 @@ def summary(facts: Mapping[str, Any]) -> str:
         f"{len(domains)} domains of {size} × {size} pixels. Scored on "
         f"{sum(scored['images'].values()):,} held-out images ({listed}); whatever had to learn did "
         f"so from {sum(learnt['images'].values()):,} training images."
+        + (f" {note}" if (note := scarce(facts)) else "")
+    )
+
+
+def scarce(facts: Mapping[str, Any]) -> str | None:
+    """Say that few images were measured, where they were: shares and distances of them are rough.
+
+    Of 50 images one share's standard error is up to 7 points.
+    """
+    counts = [
+        (int(split["images"][domain]), domain, split["name"])
+        for split in facts["splits"].values()
+        for domain in facts["domains"]
+    ]
+    count, domain, split = min(counts)
+    if count >= FEW:
+        return None
+    return (
+        f"Only {count} image{'s' * (count != 1)} of {domain} in split {split}: with fewer than "
+        f"{FEW} of a domain all numbers here are rough, whatever spread they show."
     )
 
 

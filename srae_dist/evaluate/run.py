@@ -247,6 +247,7 @@ def all_cores() -> Iterator[int]:
 
 def finish(job: Job, report: Report) -> int:
     """Write the report, and say what matters most and where the rest is."""
+    from srae_dist.evaluate.provenance import scarce
     from srae_dist.evaluation.report import write
     from srae_dist.runtime import console
 
@@ -256,6 +257,8 @@ def finish(job: Job, report: Report) -> int:
         raise cannot_write(job.out, error) from None
     for line in report.headlines:
         console.info(f"{line.value:>10}  {line.label}{f' ({line.note})' if line.note else ''}")
+    if note := scarce(report.facts):
+        console.warn(note)
     if report.not_measured:
         names = ", ".join(one.name for one in report.not_measured)
         console.info(f"Not measured: {names}; the report says why.")

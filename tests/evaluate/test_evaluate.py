@@ -82,6 +82,8 @@ def test_the_terminal_names_the_headlines_and_the_page(
     assert "KID, photo → anime" in text.out
     assert str(tmp_path / "report.html") in text.out
     assert "distances: " in text.err  # the stage, and how long it took
+    assert "note: Only 5 images of anime in split test: with fewer than 50" in text.err
+    assert "Only 5 images of anime" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
