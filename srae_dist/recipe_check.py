@@ -28,6 +28,7 @@ def check(
 ) -> None:
     """Check a recipe and its shards, as training would, and say what a step costs here."""
     from srae_dist.data.open import open_shards
+    from srae_dist.engine.schedule import endless_warmup
     from srae_dist.recipe.load import load_recipe
     from srae_dist.runtime import console
 
@@ -35,6 +36,8 @@ def check(
     manifest = open_shards(loaded.data, model=loaded.model)
     facts = describe(loaded, manifest) | costs(loaded, manifest, probe=probe)
     console.facts(f"{loaded.name} is ready to train", facts)
+    if note := endless_warmup(loaded.train):
+        console.warn(note)
 
 
 def describe(recipe: Recipe, manifest: Manifest) -> dict[str, str]:

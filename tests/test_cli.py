@@ -83,8 +83,10 @@ def test_recipe_check_with_shards(tmp_path: Path, capsys: pytest.CaptureFixture[
     splits = {"train": Split((shard,), "train.index.safetensors", "0" * 64)}
     Manifest(("photo", "anime"), 32, "png", splits).save(tmp_path)
     where = ("--set", f"data.root={tmp_path}")
-    code = call("recipe", "check", "quickstart", *where, "--no-probe")
-    out = capsys.readouterr().out
+    code = call("recipe", "check", "quickstart", *where, "--no-probe", "--set", "train.steps=60")
+    captured = capsys.readouterr()
+    out = captured.out
+    assert "is not below train.steps = 60" in captured.err
     assert "12.2 MB, averaged over the ranks" in out
     assert "2.97 M parameters" in out and "1.5 GFLOP" in out and "images/s" not in out
     assert code == ExitCode.DONE

@@ -22,6 +22,16 @@ def learning_rate(step: int, base: float, train: Train, schedule: str | None = N
     return base * 0.5 * (1.0 + math.cos(math.pi * min(1.0, (step - train.warmup) / span)))
 
 
+def endless_warmup(train: Train) -> str | None:
+    """Say that the learning rate never arrives where the recipe wants it, if so."""
+    if train.warmup < train.steps:
+        return None
+    return (
+        f"train.warmup = {train.warmup:,} is not below train.steps = {train.steps:,}: the learning "
+        f"rate never reaches train.lr; set train.warmup to {train.steps // 10} or so."
+    )
+
+
 def term_weights(step: int, names: Sequence[str], objective: Objective) -> list[float]:
     """Weight of each named term at ``step``; confusion and domain weights, and those of what a
     critic says of translations, may grow from 0."""

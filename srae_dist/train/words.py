@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 def introduce(plan: Plan) -> None:
     """Say what is about to run, on what, and from where."""
+    from srae_dist.engine.schedule import endless_warmup
     from srae_dist.model import vgg
     from srae_dist.runtime import console
 
@@ -40,6 +41,8 @@ def introduce(plan: Plan) -> None:
             "run": f"{begin}, {recipe.train.steps:,} steps in all; folder {recipe.run_dir}",
         },
     )
+    if note := endless_warmup(recipe.train):
+        console.warn(note)
     before, now = plan.state.get("ranks"), plan.world.size
     if before not in (None, now):
         console.info(
@@ -85,10 +88,11 @@ def finish(plan: Plan, outcome: Outcome) -> int:
                 "Run the same command again to go on."
             )
         else:
+            target = plan.data.manifest.domains[-1]
             console.info(
                 f"Done: {outcome.step:,} steps. Model in {run_dir}, "
                 f"grids in {run_dir / 'samples'}.\n"
-                f"Translate with: srae-dist batch-translate {run_dir} INPUT --to DOMAIN --out OUT"
+                f"Translate with: srae-dist batch-translate {run_dir} INPUT --to {target} --out OUT"
             )
     return code
 

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srae_dist.engine.schedule import learning_rate, term_weights
+from srae_dist.engine.schedule import endless_warmup, learning_rate, term_weights
 from srae_dist.recipe.schema import Objective, Train
 
 NAMES = ("reconstruction", "pixel", "confusion", "content_prior", "domain_prior")
@@ -27,6 +27,14 @@ def test_the_warm_up_is_a_line_that_ends_at_the_rate(schedule: str) -> None:
     assert values[0] > 0  # the first update counts
     assert rises == pytest.approx([rises[0]] * 10)
     assert values[10] == 2.0
+
+
+def test_a_warm_up_that_never_ends_is_told() -> None:
+    assert endless_warmup(Train(steps=101)) is None  # the last step has the full rate
+    assert rates(Train(steps=101))[100] == 2.0
+    said = endless_warmup(Train(steps=60))
+    assert said is not None
+    assert "train.warmup = 100" in said and "train.steps = 60" in said and "to 6 or" in said
 
 
 def test_constant_stays() -> None:
