@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from srae_dist.evaluation.probes import TITLES
-from srae_dist.evaluation.scores import number, percent
+from srae_dist.evaluation.scores import number, over_fits, percent
 from srae_dist.evaluation.section import Table
 
 SOURCES = {
@@ -77,8 +77,8 @@ def describe(values: Mapping[str, Any]) -> str:
     text = (
         f"Probes of {SOURCES[values['code']]} were fitted to '{values['label']}' on "
         f"{images['train']:,} training images ({counts}) and scored on {images['test']:,} held-out "
-        f"ones; mean and standard deviation over {values['seeds']} fits, each on nine tenths of "
-        f"its own. The probe was chosen by {values['chosen_by']}; the test images had no say. The "
+        f"ones; {over_fits(values['seeds'])}. "
+        f"The probe was chosen by {values['chosen_by']}; the test images had no say. The "
         "model has been trained on these training images, so their folds look better than new "
         "images will. Confusion matrices are the chosen probe's, in images, a mean over seeds."
     )

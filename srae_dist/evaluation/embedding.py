@@ -139,7 +139,7 @@ def section_of(found: Embedding, *, split: str) -> Section:
         known = groups != ""
         shares = {k: same_share(p[known], groups[known]) for k, p in found.points.items()}
         values[f"same_{by}"] = {**shares, "chance": _chance(groups[known])}
-        rows.append([by, *(f"{value:.1%}" for value in values[f"same_{by}"].values())])
+        rows.append([by, *(f"{100 * value:.1f} %" for value in values[f"same_{by}"].values())])
         pictures += [
             Picture(
                 f"tsne-{kind}" + f"-by-{by}" * (by != "domain"),

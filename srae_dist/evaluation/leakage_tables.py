@@ -8,7 +8,7 @@ from typing import Any
 
 from srae_dist.evaluation.probes import TITLES
 from srae_dist.evaluation.regression import REGRESSORS
-from srae_dist.evaluation.scores import number, percent
+from srae_dist.evaluation.scores import number, over_fits, percent
 from srae_dist.evaluation.section import Table
 
 CODES = {"content": "content code", "domain_code": "domain code"}
@@ -86,8 +86,8 @@ def describe(values: Mapping[str, Any]) -> str:
     images, seeds, m = values["images"], values["seeds"], len(values["domains"])
     text = (
         f"Fresh probes were fitted on codes of {images['train']:,} training images and scored on "
-        f"{images['test']:,} held-out ones, as many of each of the {m} domains. Mean and standard "
-        f"deviation are over {seeds} fits, each on nine tenths of the training images of its own. "
+        f"{images['test']:,} held-out ones, as many of each of the {m} domains. "
+        f"{over_fits(seeds).capitalize()}. "
         "The content code should tell nothing of the domain, the domain code all of it. The best "
         f"probe, {TITLES[values['leakage_probe']]}, is {100 * values['leakage']:.1f} points above "
         "chance on the content code."

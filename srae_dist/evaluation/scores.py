@@ -69,6 +69,16 @@ def spread(name: str, values: Sequence[float | None]) -> dict[str, float | None]
     return {name: fmean(found), f"{name}_std": stdev(found) if len(found) > 1 else None}
 
 
+def over_fits(seeds: int) -> str:
+    """Say what numbers of so many seeds are, and what each fit saw."""
+    if seeds == 1:
+        return "numbers are of one fit, on nine tenths of the training images"
+    return (
+        f"numbers are means and standard deviations over {seeds} fits, each on nine tenths of the "
+        "training images of its own"
+    )
+
+
 def percent(values: Mapping[str, Any], name: str) -> str:
     """Write a spread's accuracy for people: "84.6 % ± 0.3"."""
     mean, std = values[name], values[f"{name}_std"]

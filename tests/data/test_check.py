@@ -363,6 +363,7 @@ def test_duplicates_within_across_domains_and_leaking_across_splits(tmp_path: Pa
     assert remark.what.endswith(f"{FIRST} k002, {FIRST} k003, test-000000.tar k004")
     first = next(report.remarks_of(made))
     assert first.startswith("LEAK: 1 image of split test can be seen in split train, too")
+    assert any("1 image repeats another of" in text for text in report.remarks_of(made))
 
 
 def test_flat_images_are_remarks(tmp_path: Path) -> None:

@@ -142,7 +142,8 @@ def _duplicates(report: Report) -> Iterator[str]:
         if count := int(found.across_domains[number]):
             yield f"split {name}: {_images(count)} can be seen in more than one domain."
         if copies := int(found.copies[number].sum()):
-            yield f"split {name}: {_images(copies)} repeat another of the same domain."
+            repeat = "repeats" if copies == 1 else "repeat"
+            yield f"split {name}: {_images(copies)} {repeat} another of the same domain."
 
 
 def _statistics(facts: Statistics) -> dict[str, Any]:
