@@ -78,7 +78,8 @@ def reconstructions(
         f"Reconstructions of {split} images of every domain. Odd rows: the image; even rows: its "
         "reconstruction (the paper's Fig. 4)."
     )
-    return Picture("reconstructions", caption, grids.stacked(groups))
+    names = ("image", "reconstruction")
+    return Picture("reconstructions", caption, grids.stacked(groups, names=names))
 
 
 def translations(
@@ -95,10 +96,11 @@ def translations(
         output: target -> the images as that domain.
     """
     name = domains[source]
-    title = f"{name}-to-others" if len(output) > 1 else ""
+    title = f"{name}-to-others"
+    edge: tuple[str, ...] = ()
     if len(output) == 1:
         ((target, made),) = output.items()
-        title = f"{name}-to-{domains[target]}"
+        title, edge = f"{name}-to-{domains[target]}", ("source", f"as {domains[target]}")
         groups = [(f"{name} to {domains[target]}", _blocks(images, [made]))]
         rows = "Odd rows: the source; even rows: its translation"
     else:
@@ -107,7 +109,7 @@ def translations(
         groups += [(f"as {domains[t]}", [[made[first]]]) for t, made in output.items()]
         rows = "First row: the source; below: its translations"
     caption = f"Translations of {split} images of {name}. {rows} (the paper's Fig. 5)."
-    return Picture(f"translations-{title}", caption, grids.stacked(groups))
+    return Picture(f"translations-{title}", caption, grids.stacked(groups, names=edge))
 
 
 def _blocks(images: Pixels, below: Sequence[Pixels]) -> list[list[Pixels]]:

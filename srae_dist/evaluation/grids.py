@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from srae_dist.evaluation.neighbour_picture import shortened
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -17,6 +19,7 @@ GAP = 2  # pixels between images
 AIR = 6  # more pixels above a new group of rows
 CAPTION = 128  # pixels of the caption column
 HEADING = 38  # pixels of the line above a group
+EDGE = 20  # pixels of the edge that rows' names are written along
 CELL = 96  # pixels that small images are enlarged to, about: by a whole factor
 BACKGROUND, INK, FAINT = (255, 255, 255), (30, 30, 30), (120, 120, 120)
 
@@ -26,7 +29,7 @@ def grid(rows: Sequence[tuple[str, Pixels]]) -> Image.Image:
 
     Args:
         rows: (caption, images N H W 3) from top to bottom; a caption that starts with a dot
-            is set fainter and its row is drawn close to the one above.
+            is set fainter, without it, and its row is drawn close to the one above.
     """
     cell_w, cell_h = _cell(rows[0][1])
     columns = max(len(images) for _, images in rows)
@@ -36,22 +39,27 @@ def grid(rows: Sequence[tuple[str, Pixels]]) -> Image.Image:
     font = ImageFont.load_default(size=15)
     for (caption, images), top in zip(rows, tops, strict=True):
         ink = FAINT if caption.startswith("·") else INK
-        draw.text((8, top + cell_h // 2), caption, fill=ink, font=font, anchor="lm")
+        text = caption.removeprefix("·").lstrip()  # the font has no dot
+        draw.text((8, top + cell_h // 2), text, fill=ink, font=font, anchor="lm")
         _paste(canvas, images, left=CAPTION, top=top)
     return canvas
 
 
-def stacked(groups: Sequence[tuple[str, Sequence[Sequence[Pixels]]]]) -> Image.Image:
+def stacked(
+    groups: Sequence[tuple[str, Sequence[Sequence[Pixels]]]], *, names: Sequence[str] = ()
+) -> Image.Image:
     """Draw rows of images under headings: no caption column, so that it fills a phone's width.
 
     Args:
         groups: (heading, blocks) from top to bottom; a block is rows that belong together, each
             N H W 3 of one size, and is set a little apart from the next.
+        names: what a block's rows are, written upwards along their left edge; none: no edge.
     """
     rows = [row for _, blocks in groups for block in blocks for row in block]
     cell_w, cell_h = _cell(rows[0])
     air = sum(AIR * (len(blocks) - 1) for _, blocks in groups)
-    width = GAP + cell_w * max(map(len, rows))
+    edge = EDGE if names else 0
+    width = GAP + edge + cell_w * max(map(len, rows))
     height = GAP + HEADING * len(groups) + cell_h * len(rows) + air
     canvas = Image.new("RGB", (width, height), BACKGROUND)
     draw = ImageDraw.Draw(canvas)
@@ -62,10 +70,22 @@ def stacked(groups: Sequence[tuple[str, Sequence[Sequence[Pixels]]]]) -> Image.I
         top += HEADING
         for place, block in enumerate(blocks):
             top += AIR * (place > 0)
-            for row in block:
-                _paste(canvas, row, left=GAP, top=top)
+            for number, row in enumerate(block):
+                if names:
+                    canvas.paste(_upwards(names[number], cell_h), (GAP, top))
+                _paste(canvas, row, left=GAP + edge, top=top)
                 top += cell_h
     return canvas
+
+
+def _upwards(text: str, length: int) -> Image.Image:
+    """Write a text from the bottom up, in the middle of a strip that is ``length`` high."""
+    strip = Image.new("RGB", (length, EDGE), BACKGROUND)
+    font = ImageFont.load_default(size=13)
+    place = (length // 2, EDGE // 2)
+    fitting = shortened(text, font, length)
+    ImageDraw.Draw(strip).text(place, fitting, fill=FAINT, font=font, anchor="mm")
+    return strip.transpose(Image.Transpose.ROTATE_90)
 
 
 def _factor(images: Pixels) -> int:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from srae_dist.evaluation import grids
 from srae_dist.evaluation.figures import BLOCKS, COLUMNS, figures, spread
-from srae_dist.evaluation.grids import AIR, GAP, HEADING
+from srae_dist.evaluation.grids import AIR, EDGE, GAP, HEADING
 
 PLACE = 96 + GAP  # of an image of 32 pixels
 
@@ -19,9 +19,9 @@ def flat(level: int, count: int) -> NDArray[np.uint8]:
     return np.broadcast_to(levels[:, None, None, None], (count, 32, 32, 3)).copy()
 
 
-def level(picture: NDArray[np.uint8], row: int, column: int, *, top: int) -> int:
+def level(picture: NDArray[np.uint8], row: int, column: int, *, top: int, left: int = GAP) -> int:
     """Grey level of a picture's image; ``top`` pixels are above the first row."""
-    return int(picture[top + row * PLACE + 48, GAP + column * PLACE + 48, 0])
+    return int(picture[top + row * PLACE + 48, left + column * PLACE + 48, 0])
 
 
 def test_two_domains_are_shown_as_the_paper_does() -> None:
@@ -39,18 +39,22 @@ def test_two_domains_are_shown_as_the_paper_does() -> None:
         "translations-anime-to-human",
     ]
     first, there, back = (np.asarray(picture.image) for picture in section.pictures)
-    assert first.shape[1] == GAP + COLUMNS * PLACE
+    assert first.shape[1] == GAP + EDGE + COLUMNS * PLACE
+    left = GAP + EDGE
     second_domain = HEADING + 2 * BLOCKS * PLACE + (BLOCKS - 1) * AIR + HEADING
     for column in range(COLUMNS):  # odd rows truth, even rows output
-        assert level(first, 0, column, top=HEADING) == column
-        assert level(first, 1, column, top=HEADING) == 80 + column
-        assert level(first, 2, column, top=HEADING + AIR) == COLUMNS + column
-        assert level(first, 1, column, top=second_domain) == 120 + column
-        assert level(there, 0, column, top=HEADING) == column
-        assert level(there, 1, column, top=HEADING) == 160 + column
-        assert level(back, 0, column, top=HEADING) == 40 + column
-        assert level(back, 1, column, top=HEADING) == 200 + column
+        assert level(first, 0, column, top=HEADING, left=left) == column
+        assert level(first, 1, column, top=HEADING, left=left) == 80 + column
+        assert level(first, 2, column, top=HEADING + AIR, left=left) == COLUMNS + column
+        assert level(first, 1, column, top=second_domain, left=left) == 120 + column
+        assert level(there, 0, column, top=HEADING, left=left) == column
+        assert level(there, 1, column, top=HEADING, left=left) == 160 + column
+        assert level(back, 0, column, top=HEADING, left=left) == 40 + column
+        assert level(back, 1, column, top=HEADING, left=left) == 200 + column
     assert first[:HEADING].min() < 60  # the heading is written
+    for row in (0, 1):  # and what each row is
+        strip = first[HEADING + row * PLACE : HEADING + (row + 1) * PLACE - GAP, :left]
+        assert strip.min() < 150
 
 
 def test_many_domains_show_a_row_each() -> None:

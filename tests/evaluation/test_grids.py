@@ -57,6 +57,11 @@ def test_captions_are_drawn_and_those_below_are_fainter() -> None:
     assert darkest[0] < 60 < darkest[1] < WHITE
 
 
+def test_the_dot_that_marks_a_caption_is_not_drawn() -> None:
+    marked, plain = (pixels(grids.grid([(text, flat(10))])) for text in ("· photo", "photo"))
+    assert ((marked < WHITE) == (plain < WHITE)).all()
+
+
 def test_a_long_caption_stays_out_of_the_images() -> None:
     drawn = pixels(grids.grid([("a very long name of a domain" * 3, flat(10))]))
     assert (drawn[GAP : GAP + 96, CAPTION : CAPTION + 96] == 10).all()
