@@ -293,6 +293,7 @@ def _verify(root: str, *, split: str | None, processes: int | None, json: Path |
     with console.progress(len(planned.jobs), "shards") as advance:
         found = check(planned, processes=count, advance=advance)
     console.table(report.COLUMNS, report.rows_of(found), title=report.title_of(found))
+    console.info(report.LEGEND)
     for remark in report.remarks_of(found):
         console.warn(remark)
     for problem in report.problems_of(found, most=_SHOWN):

@@ -11,10 +11,12 @@ import functools
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Literal
 
 from rich.console import Console
 
 from srae_dist.core.urls import redacted
+from srae_dist.runtime.columns import narrowed
 
 Advance = Callable[[int], None]
 
@@ -51,16 +53,28 @@ def error(text: str) -> None:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str = "") -> None:
-    """Print a table to stdout, numbers to the right, whole ones grouped by thousands."""
+    """Print a table to stdout, numbers to the right, whole ones grouped by thousands.
+
+    Where it does not fit, columns are set closer, and texts folded between words.
+    """
     from rich import box
     from rich.table import Table
 
-    made = Table(title=_printable(title) or None, title_justify="left", box=box.SIMPLE)
+    columns = [_printable(column) for column in columns]
+    cells = [[_cell(value) for value in row] for row in rows]
+    texts = [[column, *(row[place] for row in cells)] for place, column in enumerate(columns)]
+    narrow = sum(max(map(len, some)) for some in texts) + 3 * len(columns) + 1 > out.width
+    widths: list[int | None] = [None] * len(columns)
+    if narrow:
+        widths[:] = narrowed(texts, out.width - 2 * len(columns) - 1)
+    padding = (0, 1, 0, 0) if narrow else (0, 1)
+    made = Table(title=_printable(title) or None, title_justify="left", box=box.SIMPLE, padding=padding)
     for place, column in enumerate(columns):
         numeric = any(isinstance(row[place], int | float) for row in rows)
-        made.add_column(_printable(column), justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        made.add_row(*(_cell(value) for value in row))
+        side: Literal["left", "right"] = "right" if numeric else "left"
+        made.add_column(column, justify=side, overflow="fold", width=widths[place])
+    for row in cells:
+        made.add_row(*row)
     out.print(made)
 
 

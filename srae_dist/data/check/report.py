@@ -16,7 +16,11 @@ FORMAT = "srae_dist.check"
 VERSION = 1
 COLUMNS = (
     *("split", "domain", "images", "broken", "flat", "copies"),
-    *("kB mean", "kB min", "kB max", "pixels", "original"),
+    *("kB", "pixels", "original"),
+)
+LEGEND = (
+    "flat: of nearly one colour; copies: equal to another of the domain; kB: of a file, on average; "
+    "original: before it was sharded; a..b..c: smallest, middle, largest."
 )
 
 
@@ -31,8 +35,6 @@ def rows_of(report: Report) -> list[tuple[object, ...]]:
             facts.flat,
             facts.copies,
             facts.bytes_mean / 1e3,
-            facts.bytes_min / 1e3,
-            facts.bytes_max / 1e3,
             _sides(facts.sizes),
             _sides(facts.originals),
         )
