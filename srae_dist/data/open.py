@@ -50,7 +50,7 @@ def unfit(size: int, model: Model) -> str | None:
         return None
     return (
         f"halving does not bring them to model.code_size = {model.code_size}; set "
-        f"model.code_size = {' or '.join(fitting)}, or {_AGAIN}"
+        f"model.code_size = {' or '.join(fitting)}{f', or {_AGAIN}' if model.fits(64) else ''}"
     )
 
 

@@ -68,7 +68,8 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: st
     if narrow:
         widths[:] = narrowed(texts, out.width - 2 * len(columns) - 1)
     padding = (0, 1, 0, 0) if narrow else (0, 1)
-    made = Table(title=_printable(title) or None, title_justify="left", box=box.SIMPLE, padding=padding)
+    title = _printable(title)
+    made = Table(title=title or None, title_justify="left", box=box.SIMPLE, padding=padding)
     for place, column in enumerate(columns):
         numeric = any(isinstance(row[place], int | float) for row in rows)
         side: Literal["left", "right"] = "right" if numeric else "left"

@@ -54,8 +54,8 @@ def introduce(
     )
     for note in inputs.notes:
         console.info(note)
-    if note := _says_all(options, inputs):
-        console.warn(note)
+    if unasked := _says_all(options, inputs):
+        console.warn(unasked)
     if resumes:
         console.info("An earlier run was stopped; it goes on with what is not done yet.")
 

@@ -19,8 +19,8 @@ COLUMNS = (
     *("kB", "pixels", "original"),
 )
 LEGEND = (
-    "flat: of nearly one colour; copies: equal to another of the domain; kB: of a file, on average; "
-    "original: before it was sharded; a..b..c: smallest, middle, largest."
+    "flat: of nearly one colour; copies: equal to another of the domain; kB: of a file, on "
+    "average; original: before it was sharded; a..b..c: smallest, middle, largest."
 )
 
 
