@@ -34,6 +34,7 @@ _BELONGS = {  # option -> the sources it says something of; those not named here
     **dict.fromkeys(("allow_bad", "force"), (*_MADE, "index")),
     "json": ("check",),
 }
+_FEW = 10  # images of a domain in a split that are worth a note
 _SHOWN = 20  # bad files named on the screen; all are in the list on disk
 
 # an option in each part of the help
@@ -324,6 +325,14 @@ def _report(root: Path, written: Written, *, allow_bad: int) -> int:
     side = f"{made.image_size} x {made.image_size}" if made.image_size else "mixed sizes"
     columns = ("split", "images", "of each domain", "shards", "MB")
     console.table(columns, rows, title=f"{root}: {side}, {made.image_format}")
+    for name, *_ in rows:
+        counts = made.splits[name].counts()
+        few = [f"{counts[domain]} {domain}" for domain in made.domains if counts[domain] < _FEW]
+        if few:
+            console.warn(
+                f"split {name} has only {' and '.join(few)}; training and evaluating want more of "
+                "every domain: add images, or hold out another share."
+            )
     if not written.bad:
         return ExitCode.DONE
     for bad in written.bad[:_SHOWN]:

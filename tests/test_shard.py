@@ -48,6 +48,15 @@ def pets(tmp_path: Path) -> Path:
     return root
 
 
+def test_a_split_with_next_to_nothing_of_a_domain_is_noted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(tmp_path / "pets", "cat", 30)
+    fill(tmp_path / "pets", "frog", 3)
+    assert command("--folders", tmp_path / "pets", "--out", tmp_path / "out") == 0
+    assert "split train has only 3 frog; training and" in " ".join(capsys.readouterr().err.split())
+
+
 def names_of(out: Path, split: str) -> set[str]:
     """The origins of a split, read by plain webdataset."""
     return {json.loads(sample["json"])["origin"] for sample in samples_of(out, split)}
