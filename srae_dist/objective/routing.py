@@ -19,9 +19,8 @@ from torch.func import functional_call
 
 NETWORKS = ("trunk", "content", "domain", "decoder", "q_c", "q_d", "critic")
 DISCRIMINATORS = frozenset({"q_c", "q_d", "critic"})
-OF_TRANSLATIONS = frozenset(
-    {"realism", "content_cycle", "unlikeness"}
-)  # the terms that are about them
+OF_TRANSLATIONS = frozenset({"realism", "content_cycle", "unlikeness"})
+"""The terms that are about translations."""
 
 
 class View(Enum):

@@ -158,8 +158,8 @@ def test_names_in_a_legend_are_no_formulas() -> None:
     names = ["$\\foo$", "costs $5 & under $9", "_hidden"]
     found = embed(encoded(labels={"price": [names[n % 3] for n in range(2 * EACH)]}), perplexity=5)
     groups = found.encoded.labels["price"]
-    plain = np.char.replace(groups, "_hidden", "a name")
+    renamed = np.char.replace(groups, "_hidden", "_buried")
     shown = draw([panel(found, "content", groups, names)])
-    other = draw([panel(found, "content", plain, [*names[:2], "a name"])])
+    other = draw([panel(found, "content", renamed, [*names[:2], "_buried"])])
     assert shown.size == other.size
-    assert shown.tobytes() != other.tobytes()  # the last name is there
+    assert shown.tobytes() != other.tobytes()  # the last name is there to be read
