@@ -344,11 +344,13 @@ def test_a_shard_that_breaks_off_loses_its_rest_alone(
 
 @pytest.mark.parametrize("kind", ["folder", "shards"])
 def test_a_hostile_key_leads_nowhere(run: Path, tmp_path: Path, kind: str) -> None:
-    tiny = write_shards(tmp_path / "in" / "deep", samples=(3,), size=SIZE)
+    # of every domain one fine sample, too: its folder is there to climb from
+    tiny = write_shards(tmp_path / "in" / "deep", samples=(6,), size=SIZE)
     path = tiny.root / tiny.split.shards[0].file
     out = tmp_path / "a" / "b" / "out"
     victims = [out.parent / "evil.png", tmp_path / "evil_srae.png"]
-    names = {"0000": "../../../../evil", "0001": str(victims[1])[:-4], "0002": "fine"}
+    names = {"0000": "../../../../evil", "0001": str(victims[1])[:-4]}
+    names |= {key: f"fine{key}" for key in ("0002", "0003", "0004", "0005")}
     with tarfile.open(path) as tar:
         members = [(member, tar.extractfile(member).read()) for member in tar]  # type: ignore[union-attr]
     with tarfile.open(path, "w") as tar:
@@ -364,7 +366,7 @@ def test_a_hostile_key_leads_nowhere(run: Path, tmp_path: Path, kind: str) -> No
     args = ("--to", "clay", "--out", out, "--out-kind", kind)
     assert translate(run, tiny.root, *args) == ExitCode.SOME_FAILED
     assert len(lines(out / "failed.jsonl")) == 2
-    assert len(lines(out / "translations.jsonl")) == 1
+    assert len(lines(out / "translations.jsonl")) == 4
     assert sorted(tmp_path.rglob("*evil*")) == sorted(victims)
     assert all(victim.read_text() == "mine" for victim in victims)
 
