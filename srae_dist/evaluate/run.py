@@ -11,16 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from srae_dist import __version__
-from srae_dist.core.errors import ExitCode, SraeError, UserError
+from srae_dist.core.errors import ExitCode, SraeError
 from srae_dist.evaluate.options import Options, cannot_write, claim, out_folder, run_folder
-from srae_dist.evaluate.plan import Measure, choose, left_out
+from srae_dist.evaluate.plan import Measure, choose
+from srae_dist.evaluate.taking import take_all
 
 if TYPE_CHECKING:
     from srae_dist.data.opened import OpenSplit
-    from srae_dist.evaluate.subject import Subject
     from srae_dist.evaluation.encoded import Encoded
-    from srae_dist.evaluation.report import NotMeasured, Report
-    from srae_dist.evaluation.section import Section
+    from srae_dist.evaluation.report import Report
     from srae_dist.recipe.schema import Perceptual
     from srae_dist.runtime.launch import World
     from srae_dist.runtime.stages import Stages
@@ -107,8 +106,8 @@ def evaluate_all(job: Job, world: World) -> int:
             agreement.close()
         if not world.is_main:
             return ExitCode.DONE
-        report = measure(job, encoded, world, stages, begun=begun)
-    return finish(job, report)
+        report, failed = measure(job, encoded, world, stages, begun=begun)
+    return finish(job, report, failed)
 
 
 def ready(job: Job, world: World, agreement: Agreement) -> bool:
@@ -162,8 +161,8 @@ def encode(job: Job, world: World, stages: Stages) -> dict[str, Encoded]:
 
 def measure(
     job: Job, encoded: dict[str, Encoded], world: World, stages: Stages, *, begun: float
-) -> Report:
-    """Take every measure that applies, and gather what was found."""
+) -> tuple[Report, list[str]]:
+    """Take every measure that applies; return what was found and which of them failed."""
     from srae_dist.evaluate import headlines, provenance
     from srae_dist.evaluate.subject import Subject
     from srae_dist.evaluation.report import Report
@@ -177,51 +176,25 @@ def measure(
         perceptual=job.perceptual,
     )
     with all_cores() as threads:
-        sections, missing = take_all(job, subject, stages)
+        taken = take_all(job.measures, subject, stages, only=job.options.only)
     pairs = {use: (opened, encoded[use]) for use, opened in job.splits.items()}
     facts = provenance.facts(
         subject, checkpoint=job.checkpoint, splits=pairs, world=world, threads=threads
     )
     seconds = time.monotonic() - begun
     created = f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}"
-    return Report(
+    report = Report(
         title=job.run.name if job.run is not None else job.checkpoint.stem,
         summary=provenance.summary(facts),
         facts=facts,
-        sections=sections,
-        headlines=[line for section in sections for line in headlines.of(section)],
-        not_measured=missing,
+        sections=taken.sections,
+        headlines=[line for section in taken.sections for line in headlines.of(section)],
+        not_measured=taken.missing,
         time={"created": created, "seconds": seconds, "stages": stages.seconds},
         made=provenance.readable(facts, created=created, seconds=seconds),
         made_tables=[provenance.image_table(facts)],
     )
-
-
-def take_all(job: Job, subject: Subject, stages: Stages) -> tuple[list[Section], list[NotMeasured]]:
-    """Take the measures in order; what cannot be taken is told, with its reason.
-
-    Raises:
-        UserError: one that was asked for by name cannot be taken.
-    """
-    from srae_dist.evaluation.report import NotMeasured
-
-    for one in job.measures:
-        if one.name in job.options.only and (reason := one.obstacle(subject)) is not None:
-            raise UserError(f"--only {one.name} cannot be measured: {reason}")
-    sections, missing = [], []
-    for one in job.measures:
-        reason = one.obstacle(subject)
-        if reason is None:
-            with stages.stage(one.name):
-                try:
-                    sections.append(one.take(subject))
-                except UserError as error:
-                    if one.name in job.options.only:
-                        raise
-                    reason = str(error)
-        if reason is not None:
-            missing.append(NotMeasured(one.name, one.title, reason))
-    return sections, [*missing, *left_out(subject, sections)]
+    return report, taken.failed
 
 
 @contextlib.contextmanager
@@ -245,7 +218,7 @@ def all_cores() -> Iterator[int]:
         torch.set_num_threads(before)
 
 
-def finish(job: Job, report: Report) -> int:
+def finish(job: Job, report: Report, failed: list[str]) -> int:
     """Write the report, and say what matters most and where the rest is."""
     from srae_dist.evaluate.provenance import scarce
     from srae_dist.evaluation.report import write
@@ -263,4 +236,7 @@ def finish(job: Job, report: Report) -> int:
         names = ", ".join(one.name for one in report.not_measured)
         console.info(f"Not measured: {names}; the report says why.")
     console.info(f"The report is {page}, its numbers are in {page.with_suffix('.json')}.")
+    if failed:
+        console.error(f"{', '.join(failed)} failed (above); all else is in the report.")
+        return ExitCode.SOME_FAILED
     return ExitCode.DONE

@@ -14,7 +14,7 @@ import pytest
 
 from srae_dist.core.errors import UserError
 from srae_dist.evaluate import plan
-from srae_dist.evaluate.run import take_all
+from srae_dist.evaluate.taking import Taken, take_all
 from srae_dist.evaluation.section import Section
 from srae_dist.runtime.stages import Stages
 from tests.data.tiny_shards import write_shards
@@ -190,12 +190,8 @@ def flat(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
         yield place, value
 
 
-class Asked:
-    """A job that asks for some measures by name."""
-
-    def __init__(self, *measures: plan.Measure, only: tuple[str, ...] = ()) -> None:
-        self.measures = measures
-        self.options = type("Options", (), {"only": only})
+def taken(*measures: plan.Measure, only: tuple[str, ...] = ()) -> Taken:
+    return take_all(measures, None, Stages(shown=False), only=only)  # type: ignore[arg-type]
 
 
 def works(name: str) -> plan.Measure:
@@ -209,6 +205,13 @@ def fails(name: str) -> plan.Measure:
     return plan.Measure(name, name, plan.nothing, take)
 
 
+def breaks(name: str) -> plan.Measure:
+    def take(subject: object) -> Section:
+        raise ZeroDivisionError("nothing\nat all")
+
+    return plan.Measure(name, name, plan.nothing, take)
+
+
 def blocked(name: str) -> plan.Measure:
     def never(subject: object) -> Section:
         pytest.fail("a measure with an obstacle was taken")
@@ -217,20 +220,54 @@ def blocked(name: str) -> plan.Measure:
 
 
 def test_a_measure_that_cannot_be_taken_leaves_the_others() -> None:
-    job: Any = Asked(blocked("a"), works("b"), fails("c"), works("d"))
-    sections, missing = take_all(job, None, Stages(shown=False))  # type: ignore[arg-type]
-    assert [section.name for section in sections] == ["b", "d"]
-    assert [(one.name, one.reason) for one in missing] == [
+    found = taken(blocked("a"), works("b"), fails("c"), works("d"))
+    assert [section.name for section in found.sections] == ["b", "d"]
+    assert [(one.name, one.reason) for one in found.missing] == [
         ("a", "no labels."),
         ("c", "too few images."),
     ]
+    assert found.failed == []
 
 
 @pytest.mark.parametrize("make", [blocked, fails])
 def test_a_measure_that_was_asked_for_and_cannot_be_taken_is_an_error(make: Any) -> None:
-    job: Any = Asked(works("b"), make("a"), only=("a", "b"))
     with pytest.raises(UserError, match=r"no labels|too few"):
-        take_all(job, None, Stages(shown=False))  # type: ignore[arg-type]
+        taken(works("b"), make("a"), only=("a", "b"))
+
+
+@pytest.mark.parametrize("only", [(), ("a", "b", "c")])
+def test_a_measure_that_breaks_leaves_the_others(
+    only: tuple[str, ...], capfd: pytest.CaptureFixture[str]
+) -> None:
+    found = taken(works("a"), breaks("b"), works("c"), only=only)
+    assert [section.name for section in found.sections] == ["a", "c"]
+    assert found.failed == ["b"]
+    assert [one.name for one in found.missing] == ["b"]
+    assert "(ZeroDivisionError: nothing at all)" in found.missing[0].reason
+    told = capfd.readouterr().err
+    assert "b failed" in told and "Traceback" in told and "in take" in told
+
+
+def test_where_all_that_was_measured_breaks_there_is_no_report() -> None:
+    with pytest.raises(ZeroDivisionError):
+        taken(breaks("a"), blocked("b"))
+
+
+def test_a_report_without_the_measure_that_broke_ends_with_1(
+    run: Path,
+    face_shards: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    kept = [one for one in plan.MEASURES if one.name == "figures"]
+    monkeypatch.setattr(plan, "MEASURES", (breaks("leakage"), *kept))
+    assert evaluate(run, face_shards, *FAST[-2:], "--out", tmp_path) == 1
+    found = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert list(found["sections"]) == ["figures"]
+    assert "ZeroDivisionError" in found["not_measured"]["leakage"]
+    assert (tmp_path / "report.html").is_file()
+    assert "error: leakage failed" in capfd.readouterr().err
 
 
 def test_a_plan_has_a_name_once_and_the_report_s_order() -> None:
