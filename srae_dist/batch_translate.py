@@ -40,7 +40,7 @@ def batch_translate(
         str,
         typer.Argument(
             metavar="INPUT",
-            help="A folder of images (all below it), a shard folder, or the URL of one "
+            help="An image, a folder of images (all below it), a shard folder, or the URL of one "
             "(https://, s3://, gs://, hf://).",
         ),
     ],
@@ -113,7 +113,7 @@ def batch_translate(
         bool, typer.Option("--force", help="Replace another translation in OUT, or join its files.")
     ] = False,
 ) -> int:
-    """Translate a folder of images, or shards, to another domain; the same command resumes it."""
+    """Translate images, or shards, to another domain; the same command resumes it."""
     options = Options(
         source=input,
         to=to,

@@ -103,6 +103,33 @@ def test_a_folder_becomes_a_folder(
     assert np.abs(pixels(out / "z.png") - wanted).max() <= 1
 
 
+def test_one_image_is_translated_as_in_its_folder(
+    run: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, one = tmp_path / "whole", tmp_path / "one"
+    translate(run, folder, "--to", "anime", "--out", whole)
+    capsys.readouterr()
+    assert translate(run, folder / "sub/a.JPG", "--to", "anime", "--out", one) == ExitCode.DONE
+    said = capsys.readouterr().out
+    assert f"the image {folder / 'sub/a.JPG'}" in said
+    assert set(files(one)) == {"a.png", "translations.jsonl", "translation.json"}
+    assert np.abs(pixels(one / "a.png") - pixels(whole / "sub/a.JPG.png")).max() <= 1
+    assert json.loads((one / "translation.json").read_text())["job"]["input"]["path"].endswith(
+        "sub/a.JPG"
+    )
+
+
+def test_a_second_image_takes_the_first_ones_place_when_forced_alone(
+    run: Path, folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    assert translate(run, folder / "b.jpg", "--to", "anime", "--out", out) == ExitCode.DONE
+    assert translate(run, folder / "z.png", "--to", "anime", "--out", out) == ExitCode.USER
+    again = ("--to", "anime", "--out", out, "--force")
+    assert translate(run, folder / "z.png", *again) == ExitCode.DONE
+    assert set(files(out)) == {"z.png", "translations.jsonl", "translation.json"}
+
+
 def test_provenance_tells_of_every_image(run: Path, folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     translate(run, folder, "--to", "anime", "--from", "photo", "--out", out)
@@ -423,8 +450,8 @@ def test_nothing_to_translate(run: Path, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     assert translate(run, tmp_path / "in", "--to", "anime", "--out", tmp_path / "o") == 2
     assert translate(run, tmp_path / "no", "--to", "anime", "--out", tmp_path / "o") == 2
-    picture(0).save(tmp_path / "one.png")
-    assert translate(run, tmp_path / "one.png", "--to", "anime", "--out", tmp_path / "o") == 2
+    (tmp_path / "notes.txt").write_text("not an image")
+    assert translate(run, tmp_path / "notes.txt", "--to", "anime", "--out", tmp_path / "o") == 2
 
 
 class Killed(BaseException):

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import itertools
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,8 @@ from numpy.typing import NDArray
 from srae_dist.core.errors import SampleError, UserError, did_you_mean
 from srae_dist.core.json_file import read_json
 from srae_dist.core.urls import is_url
-from srae_dist.data.folders import describe, list_images, printable
+from srae_dist.data.folders import Listing, describe, list_images, printable
+from srae_dist.data.images import SUFFIXES
 from srae_dist.data.manifest import MANIFEST, Index, Manifest, load_manifest
 from srae_dist.data.opened import open_split
 from srae_dist.data.reader import LARGEST, read_shard, take
@@ -55,7 +57,7 @@ class Item:
 
 
 class FolderImages:
-    """The images below a folder, by relative path."""
+    """The images below a folder, by relative path; or one image, as the only one of its folder."""
 
     kind: Literal["folder"] = "folder"
 
@@ -65,7 +67,11 @@ class FolderImages:
         Raises:
             UserError: there are no images.
         """
-        listing = list_images(root)
+        self._place = root
+        if root.is_file() and root.suffix.lower().removeprefix(".") in SUFFIXES:
+            root, listing = root.parent, Listing([root.name], Counter())
+        else:
+            listing = list_images(root)
         inside = [p for p in listing.images if domain in p.split("/")[:-1]]
         self.root = root
         self.paths = inside or listing.images
@@ -88,8 +94,8 @@ class FolderImages:
 
     @property
     def place(self) -> str:
-        """The folder's whole path."""
-        return str(self.root.resolve())
+        """The whole path of the folder, or of the one image."""
+        return str(self._place.resolve())
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -237,7 +243,8 @@ def open_images(
     domain: str | None = None,
     cache_dir: Path | None = None,
 ) -> Images:
-    """Open a folder of images, or of shards if it has a manifest of ours; behind a URL are shards.
+    """Open an image, a folder of images, or of shards if it has a manifest of ours; behind a URL
+    are shards.
 
     ``split`` says nothing of images, ``cache_dir`` nothing of what lies here.
 

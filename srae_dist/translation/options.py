@@ -37,7 +37,7 @@ class Precision(StrEnum):
 class Options:
     """The command line."""
 
-    source: str  # INPUT: a folder, or the URL of shards
+    source: str  # INPUT: an image, a folder, or the URL of shards
     to: str
     out: Path
     from_: str | None
@@ -57,13 +57,6 @@ class Options:
     force: bool
     keep_style: bool = False
     cache_dir: Path | None = None  # for what comes from a URL
-
-
-_ONE = {  # what to do with one image
-    "INPUT": "give the folder it lies in, or translate it alone in Python with "
-    "srae_dist.load(CHECKPOINT).translate(IMAGE, to=DOMAIN)",
-    "--references": "lend the code of one image to all with --reference",
-}
 
 
 def check_places(options: Options) -> None:
@@ -91,7 +84,8 @@ def check_places(options: Options) -> None:
             continue
         path = Path(place)
         if path.is_file():
-            raise UserError(f"{name} {place} is a file, but must be a folder; {_ONE[name]}.")
+            _check_file(name, path, options)
+            continue
         if not path.is_dir():
             raise UserError(
                 f"{name} {place} does not exist; give a folder of images, or of shards."
@@ -101,3 +95,20 @@ def check_places(options: Options) -> None:
             raise UserError(
                 f"--out {options.out} and {name} {place} lie in one another; choose another --out."
             )
+
+
+def _check_file(name: str, path: Path, options: Options) -> None:
+    from srae_dist.data.images import SUFFIXES
+
+    if name != "INPUT":
+        raise UserError(
+            f"{name} {path} is a file, but must be a folder; lend the code of one image to all "
+            "with --reference."
+        )
+    if path.suffix.lower().removeprefix(".") not in SUFFIXES:
+        raise UserError(
+            f"INPUT {path} is no jpg, png or webp file; give an image, a folder of images, or one "
+            "of shards."
+        )
+    if options.out.resolve() == path.resolve().parent:
+        raise UserError(f"--out {options.out} is where INPUT {path} lies; choose another --out.")

@@ -38,8 +38,8 @@ def open_inputs(options: Options, translator: Translator) -> tuple[Images, Image
         if options.split is not None:
             if options.out_kind != OutKind.SHARDS.value:
                 raise UserError(
-                    f"--split picks samples of shards, but {options.source} is a folder of images; "
-                    "leave it out, or give the split's own folder as INPUT."
+                    f"--split picks samples of shards, but {options.source} holds images; leave "
+                    "it out, or give the split's own folder as INPUT."
                 )
             check_split(options.split)
     if options.references is None:

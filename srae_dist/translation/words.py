@@ -45,8 +45,7 @@ def introduce(
         f"srae_dist {__version__}: translate to {options.to}",
         {
             "checkpoint": f"{file}, step {job['checkpoint']['step']:,}",
-            "input": f"{len(inputs):,} images of the {inputs.kind} {source}"
-            + (f", from {options.from_}" if options.from_ else ""),
+            "input": _what(inputs, source) + (f", from {options.from_}" if options.from_ else ""),
             "output": f"{made['kind']} {options.out}; {made['format']}, {size} x {size}",
             "code": code + (", content codes drawn" if options.sample else ""),
             "machine": f"{world.describe()}, {job['precision']}, batches of {options.batch}",
@@ -58,6 +57,12 @@ def introduce(
         console.warn(unasked)
     if resumes:
         console.info("An earlier run was stopped; it goes on with what is not done yet.")
+
+
+def _what(inputs: Images, source: str) -> str:
+    if len(inputs) == 1 and Path(source).is_file():
+        return f"the image {source}"
+    return f"{len(inputs):,} images of the {inputs.kind} {source}"
 
 
 def _says_all(options: Options, inputs: Images) -> str | None:

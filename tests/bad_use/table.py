@@ -550,9 +550,15 @@ TRANSLATING = [
     ),
     Case(
         "batch-translate",
-        "an image for a folder",
-        "srae-dist batch-translate runs/tiny pictures/photo/a.png --to anime --out new",
-        ("a.png", "folder", "srae_dist.load"),
+        "a file that is no image",
+        "srae-dist batch-translate runs/tiny notes.txt --to anime --out new",
+        ("INPUT notes.txt", "no jpg, png or webp"),
+    ),
+    Case(
+        "batch-translate",
+        "an image into its own folder",
+        "srae-dist batch-translate runs/tiny pictures/photo/a.png --to anime --out pictures/photo",
+        ("INPUT pictures/photo/a.png", "--out pictures/photo", "choose another"),
     ),
     Case(
         "batch-translate",
