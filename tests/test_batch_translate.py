@@ -220,16 +220,23 @@ def test_each_image_keeps_its_style(
 
     folder = save_pictures(tmp_path / "in", ["a.png", "b.png", "c.png"])
     model = srae_dist.load(run, device="cpu")
-    for source, words in ((None, ()), ("clay", ("--from", "clay"))):
+    save_pictures(tmp_path / "in" / "chalk", ["d.png"])
+    for source, words, told in (
+        (None, (), "from the nearest domain to anime"),
+        ("clay", ("--from", "clay"), "from clay to anime"),
+    ):
         out = tmp_path / f"out-{source}"
         code = translate(run, folder, "--to", "anime", "--out", out, "--keep-style", *words)
         assert code == ExitCode.DONE
-        assert "each image's own, moved to anime" in capsys.readouterr().out
+        assert f"each image's own, moved {told}" in capsys.readouterr().out
         assert {line["code"] for line in lines(out / "translations.jsonl")} == {"kept"}
         for name in ("a.png", "c.png"):
             image = Image.open(folder / name)
             wanted = model.translate(image, to="anime", keep_style=True, source=source)
             assert np.abs(pixels(out / name) - np.asarray(wanted).astype(int)).max() <= 1
+    of_chalk = ("--from", "chalk", "--keep-style", "--out", tmp_path / "out")
+    assert translate(run, folder, "--to", "anime", *of_chalk) == ExitCode.DONE
+    assert "the nearest domain (the model does not know chalk) to" in capsys.readouterr().out
 
 
 def test_random_references_differ_and_bad_ones_are_drawn_again(

@@ -36,7 +36,7 @@ def introduce(
     source, references = map(without_secrets, (options.source, options.references or ""))
     code: str = {
         "mean": f"mean code of {options.to}",
-        "kept": f"each image's own, moved to {options.to}",
+        "kept": f"each image's own, moved from {_own(options, job)} to {options.to}",
         "reference": f"of {options.reference}",
         "references": f"of an image of {references} for each, seed {options.seed}",
     }[job["code"]["kind"]]
@@ -57,6 +57,13 @@ def introduce(
         console.warn(unasked)
     if resumes:
         console.info("An earlier run was stopped; it goes on with what is not done yet.")
+
+
+def _own(options: Options, job: dict[str, Any]) -> str:
+    if options.from_ in job["domains"]:
+        return str(options.from_)
+    unknown = f" (the model does not know {options.from_})" if options.from_ else ""
+    return f"the nearest domain{unknown}"
 
 
 def _what(inputs: Images, source: str) -> str:
