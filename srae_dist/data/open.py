@@ -85,8 +85,8 @@ def _check_domains(manifest: Manifest, data: Data) -> None:
     if sorted(has) != sorted(wanted):
         raise UserError(
             f"{root} has the domains {', '.join(has)}, but the recipe's data.domains are "
-            f"{', '.join(wanted)}; change the recipe, or make the shards again with\n"
-            f"  {make_command(data)}"
+            f"{', '.join(wanted)}; take the shards' own with --set data.domains=none, or make "
+            f"them again with\n  {make_command(data)}"
         )
     if len(has) < 2:
         raise UserError(f"{root} has only the domain {has[0]}; translation needs two or more.")
@@ -102,7 +102,8 @@ def _check_size(manifest: Manifest, data: Data, model: Model) -> None:
     if data.image_size not in (None, size):
         raise UserError(
             f"{root} holds {size} x {size} images, but data.image_size = {data.image_size}; "
-            f"change the recipe, or make the shards again with\n  {make_command(data)}"
+            "take the shards' own with --set data.image_size=none, or make them again with\n"
+            f"  {make_command(data)}"
         )
     if (reason := unfit(size, model)) is not None:
         raise UserError(f"{root} holds {size} x {size} images, but {reason}.")
