@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import torch
 
+from srae_dist.core.errors import UserError
 from srae_dist.core.machine import available_cores
 from srae_dist.model.build import build_autoencoder
 from srae_dist.objective.build import build_objective
@@ -37,6 +41,31 @@ def build_networks(recipe: Recipe, image_size: int, *, num_domains: int) -> Obje
 def compiles(wanted: str, device: torch.device) -> bool:
     """Whether the objective is compiled; on CPUs it was measured to gain nothing."""
     return wanted == "on" or (wanted == "auto" and device.type == "cuda")
+
+
+@contextlib.contextmanager
+def compiling(*, compiled: bool) -> Iterator[None]:
+    """Around all steps: what cannot be compiled here is a sentence, not a page of the compiler's.
+
+    A machine without a C compiler, or with a GPU that Triton does not know, cannot.
+
+    Raises:
+        UserError: the objective was to be compiled, and that failed.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not compiled:
+            raise
+        from torch._dynamo.exc import TorchDynamoException
+
+        if not isinstance(error, TorchDynamoException):
+            raise
+        reason = next(line for line in [*str(error).splitlines(), "no reason given"] if line)
+        raise UserError(
+            f"The objective cannot be compiled on this machine ({reason.strip().rstrip('.')}); "
+            "mend that, or train without: --set engine.compile=off."
+        ) from error
 
 
 def loader_workers(wanted: int | None, *, local_ranks: int) -> int:

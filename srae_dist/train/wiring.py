@@ -25,7 +25,7 @@ def run_plan(plan: Plan, stop: StopRequest) -> Outcome:
     from srae_dist.core import disk
     from srae_dist.data.loader import BadSampleError, make_loader
     from srae_dist.engine import loop, players, snapshot
-    from srae_dist.engine.networks import compiles, loader_workers
+    from srae_dist.engine.networks import compiles, compiling, loader_workers
     from srae_dist.engine.step import Stepper
     from srae_dist.model.ema import Ema
     from srae_dist.runtime.launch import make_accelerator
@@ -40,7 +40,8 @@ def run_plan(plan: Plan, stop: StopRequest) -> Outcome:
         shared_buffers=recipe.objective.q_memory > 0,
     )
     objective.to(accelerator.device)
-    if compiles(recipe.engine.compile, world.device):
+    compiled = compiles(recipe.engine.compile, world.device)
+    if compiled:
         objective.compile()
     stepper = Stepper(
         accelerator,
@@ -80,15 +81,16 @@ def run_plan(plan: Plan, stop: StopRequest) -> Outcome:
                 plan.run_dir, snapshot.full_size(stepper), what="a checkpoint of this run"
             )
         try:
-            outcome = loop.run(
-                stepper,
-                hooks.bad_samples.watch(batches),
-                hooks,
-                stop,
-                start=plan.start,
-                train=recipe.train,
-                patience=recipe.run.patience,
-            )
+            with compiling(compiled=compiled):
+                outcome = loop.run(
+                    stepper,
+                    hooks.bad_samples.watch(batches),
+                    hooks,
+                    stop,
+                    start=plan.start,
+                    train=recipe.train,
+                    patience=recipe.run.patience,
+                )
         except BadSampleError as error:  # this rank alone knows, so it writes it down itself
             step = error.slot // recipe.train.global_batch + 1
             hooks.bad_samples.log.write(step, error.bad._asdict())

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from torch._dynamo.exc import TorchDynamoException
 
 from srae_dist.core.errors import ExitCode, UserError
+from srae_dist.engine.networks import compiling
 from srae_dist.runtime import launch
 from srae_dist.runtime.lock import locked
 from srae_dist.train import train as train_command
@@ -205,3 +207,22 @@ def test_bf16_trains(recipe: Path, tmp_path: Path) -> None:
 def test_missing_shards_name_the_command(recipe: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="srae-dist shard"):
         train(recipe, tmp_path / "run", data__root=tmp_path / "nowhere")
+
+
+def test_what_cannot_be_compiled_here_is_told(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch._inductor.config
+
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))  # nothing is ready
+    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", (None, "no-such-compiler"))
+    with pytest.raises(UserError, match=r"cannot be compiled on this machine .*compile=off"):
+        train(recipe, tmp_path / "run", train__steps=1, engine__compile="on")
+
+
+def test_only_faults_of_compiling_are_told_as_such() -> None:
+    for compiled, error in ((True, RuntimeError("other")), (False, TorchDynamoException("x"))):
+        with pytest.raises(type(error)), compiling(compiled=compiled):
+            raise error
+    with pytest.raises(UserError, match=r"\(no C compiler\); mend"), compiling(compiled=True):
+        raise TorchDynamoException("\nno C compiler.\nand pages of it")
