@@ -61,7 +61,8 @@ def compiling(*, compiled: bool) -> Iterator[None]:
 
         if not isinstance(error, TorchDynamoException):
             raise
-        reason = next(line for line in [*str(error).splitlines(), "no reason given"] if line)
+        lines = [*str(error).splitlines(), "no reason given"]
+        reason = next(line for line in lines if line.strip())
         raise UserError(
             f"The objective cannot be compiled on this machine ({reason.strip().rstrip('.')}); "
             "mend that, or train without: --set engine.compile=off."

@@ -225,4 +225,4 @@ def test_only_faults_of_compiling_are_told_as_such() -> None:
         with pytest.raises(type(error)), compiling(compiled=compiled):
             raise error
     with pytest.raises(UserError, match=r"\(no C compiler\); mend"), compiling(compiled=True):
-        raise TorchDynamoException("\nno C compiler.\nand pages of it")
+        raise TorchDynamoException("\n \nno C compiler.\nand pages of it")
