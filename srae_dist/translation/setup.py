@@ -38,7 +38,7 @@ def open_inputs(options: Options, translator: Translator) -> tuple[Images, Image
         if options.split is not None:
             if options.out_kind != OutKind.SHARDS.value:
                 raise UserError(
-                    f"--split picks samples of shards, but {options.source} holds images; leave "
+                    f"--split picks samples of shards, which {options.source} is not; leave "
                     "it out, or give the split's own folder as INPUT."
                 )
             check_split(options.split)
