@@ -31,23 +31,26 @@ def export(
         raise UserError(f"--out {out} exists already; name a new folder.")
     from srae_dist.core import atomic
     from srae_dist.runtime import checkpoint, console
+    from srae_dist.runtime.lock import locked
     from srae_dist.translation.translator import load
 
     file = checkpoint.resolve(run)
     translator = load(file, device="cpu")
     partial = out.with_name(f".{out.name}.partial")
     try:
-        atomic.remove_folder(partial)  # of an export that was killed
-        partial.mkdir(parents=True)
-        differences = write(translator, partial, kinds=_kinds(format_))
-        atomic.publish_folder(partial, out)
+        with locked(partial):
+            try:
+                made = partial / "made"
+                atomic.remove_folder(made)  # of an export that was killed
+                made.mkdir()
+                differences = write(translator, made, kinds=_kinds(format_))
+                atomic.publish_folder(made, out)
+            finally:
+                atomic.remove_folder(partial)
     except OSError as error:
         raise UserError(
             f"--out {out} cannot be written: {error.strerror or error}; name another folder."
         ) from None
-    finally:
-        if partial.exists():
-            atomic.remove_folder(partial)
     console.facts(
         f"{out}: encoder and decoder, {translator.image_size} x {translator.image_size}",
         {

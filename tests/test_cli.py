@@ -42,6 +42,14 @@ def test_help_names_every_command(command: str, capsys: pytest.CaptureFixture[st
     assert call(command, "--help") == ExitCode.DONE
 
 
+def test_help_of_evaluate_names_every_measure(capsys: pytest.CaptureFixture[str]) -> None:
+    from srae_dist.evaluate.plan import MEASURES
+
+    assert call("evaluate", "--help") == ExitCode.DONE
+    out = capsys.readouterr().out
+    assert [one.name for one in MEASURES if one.name not in out] == []
+
+
 def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys\n"

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from srae_dist.cli import app
 from srae_dist.core.errors import UserError
 from srae_dist.model.build import build_autoencoder
+from srae_dist.runtime.lock import locked
 from srae_dist.translation import graphs
 from srae_dist.translation.translator import load
 from tests.translation.tiny import DOMAINS, MODEL, SIZE, save_run
@@ -98,6 +99,15 @@ def test_a_graph_that_differs_is_not_left_behind(
 def test_an_existing_folder_is_refused(run: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="exists already; name a new folder"):
         export(run, "--out", tmp_path)
+
+
+def test_two_exports_to_one_folder_do_not_meet(run: Path, tmp_path: Path) -> None:
+    with locked(tmp_path / ".out.partial"):
+        with pytest.raises(UserError, match=r"\.out\.partial is in use by another process"):
+            export(run, "--out", tmp_path / "out", "--format", "torch")
+        assert (tmp_path / ".out.partial").exists()  # the other one goes on
+    export(run, "--out", tmp_path / "out", "--format", "torch")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_without_the_packages_it_says_what_to_install(

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from srae_dist.evaluate.plan import MEASURES
+
 
 def evaluate(
     run: Annotated[
@@ -21,7 +23,11 @@ def evaluate(
     ],
     only: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="A measure to take. Repeatable. Default: all."),
+        typer.Option(
+            metavar="NAME",
+            help=f"A measure to take: {', '.join(one.name for one in MEASURES)}. Repeatable. "
+            "Default: all.",
+        ),
     ] = None,
     train_split: Annotated[str, typer.Option(help="Split that probes learn from.")] = "train",
     test_split: Annotated[str, typer.Option(help="Split that is scored.")] = "test",
