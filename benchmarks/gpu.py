@@ -158,16 +158,16 @@ def watch(variant: Variant, device: torch.device) -> None:
     if gpu:
         variant.waits = waits(variant.step)
     kinds = [ProfilerActivity.CUDA, ProfilerActivity.CPU] if gpu else [ProfilerActivity.CPU]
-    begun = time.perf_counter()
     with profile(activities=kinds) as seen:
+        begun = time.perf_counter()  # within: the profiler takes its time to begin and to end
         variant.step.take(WATCHED)
-    wall = time.perf_counter() - begun
+        wall = time.perf_counter() - begun
     spent = "self_device_time_total" if gpu else "self_cpu_time_total"
     found = [
         (e.key, int(e.count), getattr(e, spent) / 1e6)
         for e in seen.key_averages()  # an operator of the CPU has its kernels' time, too: not twice
         if not gpu
-        or (e.device_type is not DeviceType.CPU and not getattr(e, "is_user_annotation", False))
+        or (e.device_type != DeviceType.CPU and not getattr(e, "is_user_annotation", False))
     ]
     variant.kernels = sorted((k for k in found if k[2] > 0), key=lambda k: -k[2])
     variant.busy = sum(seconds for _, _, seconds in variant.kernels) / wall

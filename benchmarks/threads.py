@@ -26,20 +26,24 @@ def main() -> None:
     """Measure one thread and all cores in turn."""
     recipe = load_recipe(RECIPE).recipe
     objective = build_networks(recipe, SIZE, num_domains=2)
-    images, bf16 = recipe.train.global_batch, has_bf16(torch.device("cpu"))
+    images = recipe.train.global_batch
+    precision = "bf16" if has_bf16(torch.device("cpu")) else "fp32"
     choices = sorted({1, available_cores()})
     rates: dict[int, list[float]] = {threads: [] for threads in choices}
     for _ in range(ROUNDS + 1):
         for threads in choices:
             torch.set_num_threads(threads)
-            step_seconds(objective, micro_batch=images, image_size=SIZE, bf16=bf16)  # warms up
-            seconds = step_seconds(objective, micro_batch=images, image_size=SIZE, bf16=bf16)
+            step_seconds(
+                objective, micro_batch=images, image_size=SIZE, precision=precision
+            )  # warms up
+            seconds = step_seconds(
+                objective, micro_batch=images, image_size=SIZE, precision=precision
+            )
             rates[threads].append(images / seconds)
     rows = [
         [threads, *(round(value, 1) for value in (statistics.median(r), min(r), max(r)))]
         for threads, r in ((threads, rates[threads][1:]) for threads in choices)
     ]
-    precision = "bf16" if bf16 else "fp32"
     title = f"{RECIPE.stem}, {images} images a step, {precision}"
     console.table(["threads", "images/s", "lowest", "highest"], rows, title=title)
 

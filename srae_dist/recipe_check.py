@@ -79,10 +79,9 @@ def costs(recipe: Recipe, manifest: Manifest, *, probe: bool) -> dict[str, str]:
         recipe = recipe.model_copy(update={"perceptual": blank})
     size, world = manifest.image_size, join_world(recipe.engine.threads)
     assert size is not None  # open_shards refuses mixed sizes
-    bf16 = choose_precision(recipe.train.precision, world.device) == "bf16"
+    precision = choose_precision(recipe.train.precision, world.device)
     objective = build_networks(recipe, size, num_domains=len(manifest.domains))
-    cost = step_cost(objective, image_size=size, bf16=bf16)
-    precision = "bf16" if bf16 else "fp32"
+    cost = step_cost(objective, image_size=size, precision=precision)
     count = settle_batching(recipe, world, objective, precision).micro_batch
     facts = {
         "model": f"{cost.parameters / 1e6:.2f} M parameters",
@@ -97,7 +96,7 @@ def costs(recipe: Recipe, manifest: Manifest, *, probe: bool) -> dict[str, str]:
             objective.to(world.device),
             micro_batch=count,
             image_size=size,
-            bf16=bf16,
+            precision=precision,
             seconds=_PROBE,
         )
         hours = recipe.train.steps * recipe.train.global_batch / speed / 3600

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
@@ -21,6 +22,11 @@ from srae_dist.objective import terms
 from srae_dist.objective.objective import Objective, Sampled, Scene
 from srae_dist.objective.routing import DISCRIMINATORS, OF_TRANSLATIONS, view_for
 from srae_dist.recipe.schema import Train
+
+
+def as_torch_comes() -> AbstractContextManager[None]:
+    """A GPU's convolutions as nobody touched them: fp32 may round to TF32, which ours may not."""
+    return torch.backends.cudnn.flags(enabled=True, deterministic=False, allow_tf32=True)  # type: ignore[no-any-return, no-untyped-call, unused-ignore]
 
 
 class _EnlargedConv2d(DoublingConv2d):
@@ -57,6 +63,10 @@ class NaiveStep:
 
     def take(self, images: Tensor, domains: Tensor, slots: Tensor) -> dict[str, Tensor]:
         """Take one step on uint8 images N H W C; return the losses."""
+        with as_torch_comes():
+            return self._take(images, domains, slots)
+
+    def _take(self, images: Tensor, domains: Tensor, slots: Tensor) -> dict[str, Tensor]:
         objective = self.objective
         x = images.permute(0, 3, 1, 2).float().div(127.5).sub(1.0).contiguous()
         x = objective.augment(x, slots)

@@ -15,6 +15,7 @@ from PIL import Image
 from torchvision.transforms.functional import normalize, to_tensor
 
 from srae_dist.bench.data import Case, make_shards
+from srae_dist.bench.naive import as_torch_comes
 from srae_dist.bench.timing import Timing, Work, interleave, ratio, timed
 from srae_dist.data.opened import open_split
 from srae_dist.data.plan import Form
@@ -191,8 +192,9 @@ def naive(translator: Translator, root: Path, *, images: int) -> Callable[[], in
         for file in files:
             with Image.open(file) as image:
                 x = normalize(to_tensor(image.convert("RGB")), mean, std)[None]
-            content = translator.autoencoder.encode(x.to(translator.device)).content.mean
-            made = translator.autoencoder.decode(content, translator.mean_codes[1:2])
+            with as_torch_comes():
+                content = translator.autoencoder.encode(x.to(translator.device)).content.mean
+                made = translator.autoencoder.decode(content, translator.mean_codes[1:2])
             levels = ((made[0].clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0)
             Image.fromarray(levels.cpu().numpy()).save(target / file.name, quality=QUALITY)
         return len(files)

@@ -31,7 +31,7 @@ class Batch:
     bad: tuple[BadSample, ...] = ()  # whose places others took
 
     def pin_memory(self) -> Batch:
-        """Page-lock the tensors (called by ``DataLoader``)."""
+        """Page-lock the tensors; those that are stay as they are."""
         return Batch(
             self.images.pin_memory(),
             self.domains.pin_memory(),

@@ -120,7 +120,7 @@ def make_loader(
             answers = _read_in_workers(reader, asked, workers, micro_batch=micro_batch, pin=pin)
         else:
             answers = _read_here(reader, asked, pin=pin)
-        batches = _batches(expected, answers, substitutes, stack.pop_all())
+        batches = _batches(expected, answers, substitutes, stack.pop_all(), pin=pin)
     _open.add(batches)
     return batches
 
@@ -273,6 +273,8 @@ def _batches(
     answers: Generator[Answer, None, None],
     substitutes: Substitutes | None,
     resources: contextlib.ExitStack,
+    *,
+    pin: bool,
 ) -> Generator[Batch, None, None]:
     """Put each answer together with its request."""
     try:
@@ -284,7 +286,8 @@ def _batches(
                     raise BadSampleError(failures[0], int(slots[failures[0].place]))
                 keys, bad = substitutes.repair(rows, images.numpy(), failures)
             domains = torch.from_numpy(rows.domain.astype(np.int64))
-            yield Batch(images, domains, torch.from_numpy(slots), tuple(keys), tuple(bad))
+            batch = Batch(images, domains, torch.from_numpy(slots), tuple(keys), tuple(bad))
+            yield batch.pin_memory() if pin else batch
     except (RuntimeError, OSError, EOFError) as error:
         if not _is_death(error):
             raise

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,6 +18,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from srae_dist.engine.step import StepResult
+from srae_dist.runtime.launch import TIMEOUT, host_group
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -49,13 +51,22 @@ class _Told:
 class Consensus:
     """The ranks' talk about a run's steps; every rank makes every call."""
 
-    def __init__(self, accelerator: Accelerator, *, late: bool | None = None) -> None:
-        """``late``: read a step's news one step later; by default on anything but a CPU."""
+    def __init__(
+        self, accelerator: Accelerator, *, timeout: float = TIMEOUT, late: bool | None = None
+    ) -> None:
+        """Meet the other ranks.
+
+        Args:
+            timeout: seconds after which a rank that says nothing is given up.
+            late: read a step's news one step later; by default on anything but a CPU.
+        """
         self.late = accelerator.device.type != "cpu" if late is None else late
         self._ranks = accelerator.num_processes
         self._told: deque[_Told] = deque()
         # a group of its own on the host: nothing said in it has to pass the device's queue
-        self._group: Any = dist.new_group(backend="gloo") if self._ranks > 1 else None
+        self._group: Any = None
+        if self._ranks > 1:
+            self._group = host_group(timedelta(seconds=timeout))
 
     def tell(self, step: int, result: StepResult, *, stop: str | None, bad: int) -> None:
         """Tell the others of a step that this rank has begun; nobody waits."""
@@ -65,6 +76,11 @@ class Consensus:
             summed = dist.all_reduce(wishes, group=self._group, async_op=True)
         spoilt, arrived = _fetch(result.spoilt)
         self._told.append(_Told(step, result, stop, spoilt, arrived, wishes, summed))
+
+    def wait(self) -> None:
+        """Wait for all ranks, on the host: a signal or a lost rank is noticed meanwhile."""
+        if self._group is not None:
+            dist.barrier(group=self._group)
 
     def hear(self, *, everything: bool) -> list[News]:
         """Return the news of steps, oldest first; the newest step's too if ``everything``."""

@@ -36,7 +36,7 @@ class Cost:
         return max(1, int((memory - self.fixed) / (_MARGIN * self.kept_per_image)))
 
 
-def step_cost(objective: Objective, *, image_size: int, bf16: bool) -> Cost:
+def step_cost(objective: Objective, *, image_size: int, precision: str) -> Cost:
     """Follow one step of a copy of the networks that has shapes and no values."""
     ghost = copy.deepcopy(objective).to("meta").train()
     own = {tensor.untyped_storage()._cdata for tensor in _tensors(ghost)}
@@ -57,7 +57,9 @@ def step_cost(objective: Objective, *, image_size: int, bf16: bool) -> Cost:
     return Cost(
         sum(p.numel() for p in objective.autoencoder.parameters()),
         counter.get_total_flops() / _IMAGES,
-        size / _IMAGES / (2 if bf16 else 1),  # autocast knows no device without values
+        size
+        / _IMAGES
+        / (1 if precision == "fp32" else 2),  # autocast knows no device without values
         _fixed(objective),
         _learning(objective),
     )

@@ -7,6 +7,7 @@ import functools
 import psutil
 import torch
 
+from srae_dist.core.errors import UserError
 from srae_dist.engine.batching import Batching, cut_batch
 from srae_dist.engine.cost import step_cost
 from srae_dist.engine.probe import step_seconds
@@ -45,7 +46,7 @@ def settle_batching(
         wanted=first.micro_batch,
         image_size=size,
         device=world.device,
-        bf16=precision == "bf16",
+        precision=precision,
         local_ranks=world.local_size,
     )
     batching = cut(micro_batch=None, most=least(fitting, world))
@@ -63,23 +64,32 @@ def fitting_images(
     wanted: int,
     image_size: int,
     device: torch.device,
-    bf16: bool,
+    precision: str,
     local_ranks: int,
 ) -> int:
     """Return how many of ``wanted`` images fit into a micro-batch: 1 at least.
 
     On a GPU it is tried, and halved as long as memory runs out; elsewhere it is worked out.
+
+    Raises:
+        UserError: a GPU does not even hold the networks.
     """
-    cost = step_cost(objective, image_size=image_size, bf16=bf16)
+    cost = step_cost(objective, image_size=image_size, precision=precision)
     if device.type != "cuda":
         free = psutil.virtual_memory().available / local_ranks
         return min(wanted, cost.fitting(SHARE * free))
-    objective.to(device)
-    # what the optimizer and the average will take
-    later = torch.empty(cost.fixed, dtype=torch.uint8, device=device)
+    try:
+        objective.to(device)
+        # what the optimizer and the average will take
+        later = torch.empty(cost.fixed, dtype=torch.uint8, device=device)
+    except torch.OutOfMemoryError:
+        raise UserError(
+            f"The networks alone do not fit into {device}'s free memory; stop what else uses it, "
+            "or lower model.width and model.max_width."
+        ) from None
     while wanted > 1:
         try:
-            step_seconds(objective, micro_batch=wanted, image_size=image_size, bf16=bf16)
+            step_seconds(objective, micro_batch=wanted, image_size=image_size, precision=precision)
             break
         except torch.OutOfMemoryError:
             objective.zero_grad()

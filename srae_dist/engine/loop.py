@@ -93,16 +93,18 @@ def run(
     start: int,
     train: Train,
     patience: int,
+    timeout: float,
 ) -> Outcome:
     """Train from ``start`` finished steps to ``train.steps``.
 
     Args:
         batches: micro-batches of this rank, from step ``start`` on.
         patience: skipped steps after which the run ends.
+        timeout: seconds after which a silent rank is given up.
     """
     clock = Clock(batches)
     stream = iter(clock)
-    talk = Consensus(stepper.accelerator)
+    talk = Consensus(stepper.accelerator, timeout=timeout)
     reported = start
     for step in range(start, train.steps):
         result = stepper.take(step, stream)
@@ -115,6 +117,7 @@ def run(
         verdict = judge(talk, done, stepper, hooks, patience, now=logs or shows or saves)
         if verdict is not None and verdict.end is End.FAULT:
             hooks.save(verdict.step)
+            talk.wait()
             return verdict
         if logs:
             values = describe(stepper, result)
@@ -124,6 +127,8 @@ def run(
             hooks.show(done)
         if saves or verdict is not None:
             hooks.save(done)
+        if shows or saves or verdict is not None:
+            talk.wait()  # for the main process, which draws and writes
         if verdict is not None and not (last and verdict.end is End.STOPPED):
             return verdict
     return Outcome(End.DONE, train.steps, "all steps done")

@@ -36,7 +36,7 @@ class Display(Protocol):
 
 @dataclass
 class RunHooks:
-    """The surroundings of a run's loop. Only the main process writes; the others wait for it."""
+    """The surroundings of a run's loop. Only the main process writes."""
 
     run_dir: Path
     stepper: Stepper
@@ -107,7 +107,6 @@ class RunHooks:
                 folder,
                 f"step-{step:08d}",
             )
-        self.stepper.accelerator.wait_for_everyone()
 
     def save(self, step: int) -> None:
         """Write a checkpoint, then delete the oldest ones."""
@@ -130,7 +129,6 @@ class RunHooks:
                 },
             )
             checkpoint.prune(root, self.keep_last)
-        self.stepper.accelerator.wait_for_everyone()
 
     def _mean_codes(self, step: int) -> Tensor:
         """The domains' mean codes under the averaged weights; computed once a step."""

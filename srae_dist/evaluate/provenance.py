@@ -18,6 +18,8 @@ from srae_dist.core.urls import redacted
 from srae_dist.evaluation.section import Table
 
 if TYPE_CHECKING:
+    import torch
+
     from srae_dist.data.opened import OpenSplit
     from srae_dist.evaluate.subject import Subject
     from srae_dist.evaluation.encoded import Encoded
@@ -68,7 +70,7 @@ def facts(
         "image_size": translator.image_size,
         "splits": {use: _split(*pair) for use, pair in splits.items()},
         "seeds": subject.options.seeds,
-        "machine": machine(world, threads),
+        "machine": machine(world, threads, subject.translator.device),
         "packages": packages(),
     }
 
@@ -84,12 +86,11 @@ def packages() -> dict[str, str]:
     return found
 
 
-def machine(world: World, threads: int) -> dict[str, Any]:
+def machine(world: World, threads: int, device: torch.device) -> dict[str, Any]:
     """Return what computed."""
     import psutil
     import torch
 
-    device = world.device
     return {
         "processor": processor(),
         "cores": psutil.cpu_count(),

@@ -46,6 +46,17 @@ class Augmentation:
         """Cut out a square, of a random size at a random place, and enlarge it to what it was."""
         side = 1 - self.crop * u[:, 0]
         place = (1 - side)[:, None] * (2 * u[:, 1:] - 1)
-        theta = torch.cat([torch.diag_embed(side[:, None].expand(-1, 2)), place[:, :, None]], dim=2)
-        grid = F.affine_grid(theta, list(x.shape), align_corners=False)
+        # no affine_grid: it multiplies matrices, which autocast rounds to half a pixel
+        down, across = (
+            (2 * torch.arange(count, device=x.device) + 1) / count - 1 for count in x.shape[2:]
+        )
+        rows = side[:, None] * down + place[:, 1:]
+        columns = side[:, None] * across + place[:, :1]
+        grid = torch.stack(
+            [
+                columns[:, None, :].expand(-1, x.shape[2], -1),
+                rows[:, :, None].expand(-1, -1, x.shape[3]),
+            ],
+            dim=3,
+        )
         return F.grid_sample(x, grid, padding_mode="border", align_corners=False)

@@ -7,13 +7,14 @@ The recipe owns the numbers (global batch, precision, seed), the launch file own
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from srae_dist.core.errors import UserError
 from srae_dist.core.machine import available_cores
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 TIMEOUT = 1800.0  # seconds
+_NCCL_LATER = 60.0  # seconds: it ends the process where the host's group can still say why
 _LAUNCHER_PROGRAMS = ("accelerate", "accelerate-launch", "torchrun")
 _LAUNCHER_MODULES = ("accelerate.commands", "torch.distributed")
 _LAUNCH_WORDS = {"launch", "accelerate-launch", "accelerate.commands.launch"}
@@ -86,10 +88,11 @@ def join_world(threads: int | None = None, *, timeout: float = TIMEOUT) -> World
     if ranks > 1 and not torch.accelerator.is_available():
         os.environ["ACCELERATE_USE_CPU"] = "true"  # else each rank would be a world of its own
     atexit.register(_leave_gloo)
-    state = PartialState(
-        cpu=os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true"),
-        **({"timeout": timedelta(seconds=timeout)} if ranks > 1 else {}),
-    )
+    cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true")
+    if torch.cuda.is_available() and not cpu:
+        timeout += _NCCL_LATER
+    state = PartialState(cpu=cpu, **({"timeout": timedelta(seconds=timeout)} if ranks > 1 else {}))
+    exact_fp32()
     if "WORLD_SIZE" in os.environ and state.num_processes != ranks:
         raise UserError(
             f"The launcher started {ranks} processes, but each stands alone; check use_cpu and "
@@ -114,6 +117,26 @@ def join_world(threads: int | None = None, *, timeout: float = TIMEOUT) -> World
     )
 
 
+def exact_fp32() -> None:
+    """Let fp32 be fp32 on GPUs, too: by default their convolutions round to ten bits (TF32)."""
+    import torch
+
+    torch.backends.cudnn.allow_tf32 = False
+
+
+def host_group(timeout: timedelta) -> Any:
+    """Return a group of all ranks that talk on the host, whatever device computes; left at exit.
+
+    What is said there does not queue behind a device's work, and a silent rank is an error that
+    can be caught, where NCCL would end the process. A collective call.
+    """
+    import torch.distributed as dist
+
+    group = dist.new_group(backend="gloo", timeout=timeout)
+    atexit.register(_leave, group)
+    return group
+
+
 def insist_on_determinism() -> None:
     """Use only kernels that give the same bits twice; what has none raises. Before any of them."""
     import torch
@@ -121,6 +144,14 @@ def insist_on_determinism() -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS begins
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
+
+
+def _leave(group: Any) -> None:
+    import torch.distributed as dist
+
+    with contextlib.suppress(ValueError):  # left already, with the whole world
+        if dist.is_initialized():
+            dist.destroy_process_group(group)
 
 
 def _leave_gloo() -> None:

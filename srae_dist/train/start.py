@@ -108,7 +108,7 @@ def settle_threads(
             objective,
             micro_batch=batching.micro_batch,
             image_size=objective.autoencoder.image_size,
-            bf16=precision == "bf16",
+            precision=precision,
         ),
     )
     if world.is_main and best < world.threads:

@@ -90,6 +90,7 @@ def run_plan(plan: Plan, stop: StopRequest) -> Outcome:
                     start=plan.start,
                     train=recipe.train,
                     patience=recipe.run.patience,
+                    timeout=recipe.engine.timeout,
                 )
         except BadSampleError as error:  # this rank alone knows, so it writes it down itself
             step = error.slot // recipe.train.global_batch + 1

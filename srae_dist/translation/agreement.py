@@ -12,6 +12,7 @@ import torch.distributed as dist
 
 from srae_dist.core.errors import SraeError
 from srae_dist.runtime import console
+from srae_dist.runtime.launch import host_group
 
 if TYPE_CHECKING:
     from srae_dist.runtime.launch import World
@@ -23,7 +24,7 @@ class Agreement:
     def __init__(self, ranks: int) -> None:
         # a group of its own, since the default one gives up a slow rank after some minutes
         patience = timedelta(days=30)
-        self._group = dist.new_group(backend="gloo", timeout=patience) if ranks > 1 else None
+        self._group = host_group(patience) if ranks > 1 else None
 
     def any(self, flag: bool) -> bool:
         """Return whether any rank says yes, once all have spoken."""

@@ -13,6 +13,7 @@ from srae_dist.data.images import decode
 from srae_dist.data.plan import Form
 from srae_dist.data.records import check_split
 from srae_dist.data.sources import read_file
+from srae_dist.runtime.launch import exact_fp32
 from srae_dist.translation.codes import DomainCodes, DrawnReferences, FixedCode, KeptStyle
 from srae_dist.translation.inputs import FolderImages, Images, open_images
 from srae_dist.translation.options import Format, Options, OutKind, Precision
@@ -53,6 +54,7 @@ def find_device(name: str | None, *, default: torch.device) -> torch.device:
     Raises:
         UserError: there is no such device here.
     """
+    exact_fp32()
     if name is None:
         return default
     try:

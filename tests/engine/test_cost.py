@@ -12,7 +12,7 @@ from tests.objective.tiny import SIZE, tiny_batch, tiny_objective
 
 def test_the_operations_are_those_of_a_real_step() -> None:
     objective = tiny_objective()
-    cost = step_cost(objective, image_size=SIZE, bf16=False)
+    cost = step_cost(objective, image_size=SIZE, precision="fp32")
     with FlopCounterMode(display=False) as counter:
         total, _ = objective(*tiny_batch(4), torch.ones(len(objective.term_names)))
         total.backward()
@@ -21,7 +21,7 @@ def test_the_operations_are_those_of_a_real_step() -> None:
 
 def test_the_objective_stays_as_it_was() -> None:
     objective = tiny_objective()
-    step_cost(objective, image_size=SIZE, bf16=False)
+    step_cost(objective, image_size=SIZE, precision="fp32")
     assert all(p.device.type == "cpu" and p.grad is None for p in objective.parameters())
 
 
@@ -38,7 +38,7 @@ def test_what_is_kept_is_what_autograd_keeps() -> None:
         total, _ = objective(*tiny_batch(2), torch.ones(len(objective.term_names)))
         total.backward()
     real = sum(t.untyped_storage().nbytes() for key, t in kept.items() if key not in own) / 2
-    assert step_cost(objective, image_size=SIZE, bf16=False).kept_per_image == pytest.approx(
+    assert step_cost(objective, image_size=SIZE, precision="fp32").kept_per_image == pytest.approx(
         real, rel=0.05
     )
 
@@ -48,12 +48,12 @@ def test_the_gradients_are_those_a_step_leaves() -> None:
     total, _ = objective(*tiny_batch(2), torch.ones(len(objective.term_names)))
     total.backward()
     left = sum(p.grad.nbytes for p in objective.parameters() if p.grad is not None)
-    assert step_cost(objective, image_size=SIZE, bf16=True).gradients == left
+    assert step_cost(objective, image_size=SIZE, precision="bf16").gradients == left
 
 
 def test_bf16_keeps_half() -> None:
     whole, half = (
-        step_cost(tiny_objective(), image_size=SIZE, bf16=bf16) for bf16 in (False, True)
+        step_cost(tiny_objective(), image_size=SIZE, precision=one) for one in ("fp32", "bf16")
     )
     assert half.kept_per_image == whole.kept_per_image / 2
     assert half.fixed == whole.fixed

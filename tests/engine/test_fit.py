@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from srae_dist.core.errors import UserError
 from srae_dist.engine import fit
 from srae_dist.engine.batching import Batching
 from srae_dist.engine.cost import Cost, step_cost
@@ -34,7 +35,7 @@ def test_plenty_of_memory_takes_the_default(monkeypatch: pytest.MonkeyPatch) -> 
 def test_little_memory_accumulates(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cost = step_cost(tiny_objective(), image_size=SIZE, bf16=False)
+    cost = step_cost(tiny_objective(), image_size=SIZE, precision="fp32")
     free = cost.memory(7) / fit.SHARE + 1
     assert settle(free, monkeypatch) == Batching(6, 4)  # the largest divisor of 24 up to 7
     assert "Memory holds 6 images at a time instead of 24" in capsys.readouterr().out
@@ -52,17 +53,17 @@ def test_a_resumed_run_keeps_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_ranks_of_a_machine_share_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     objective = tiny_objective()
-    cost = step_cost(objective, image_size=SIZE, bf16=False)
+    cost = step_cost(objective, image_size=SIZE, precision="fp32")
     memory = SimpleNamespace(available=2 * cost.memory(7) / fit.SHARE + 2)
     monkeypatch.setattr(fit.psutil, "virtual_memory", lambda: memory)
-    many = {"wanted": 100, "image_size": SIZE, "device": torch.device("cpu"), "bf16": False}
+    many = {"wanted": 100, "image_size": SIZE, "device": torch.device("cpu"), "precision": "fp32"}
     assert fitting_images(objective, **many, local_ranks=2) == 7  # type: ignore[arg-type]
 
 
 def test_a_gpu_is_tried_and_halved(monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[int] = []
 
-    def step(objective: object, *, micro_batch: int, image_size: int, bf16: bool) -> float:
+    def step(objective: object, *, micro_batch: int, image_size: int, precision: str) -> float:
         tried.append(micro_batch)
         if micro_batch > 40:
             raise torch.OutOfMemoryError
@@ -80,7 +81,26 @@ def test_a_gpu_is_tried_and_halved(monkeypatch: pytest.MonkeyPatch) -> None:
         wanted=256,
         image_size=SIZE,
         device=torch.device("cuda"),
-        bf16=True,
+        precision="bf16",
         local_ranks=1,
     )
     assert (found, tried) == (32, [256, 128, 64, 32])
+
+
+def test_a_gpu_too_full_for_the_networks_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(device: torch.device) -> None:
+        raise torch.OutOfMemoryError
+
+    cost = Cost(parameters=1, flop_per_image=1.0, kept_per_image=1.0, fixed=1, gradients=1)
+    monkeypatch.setattr(fit, "step_cost", lambda *_, **__: cost)
+    objective = tiny_objective()
+    monkeypatch.setattr(objective, "to", full)
+    with pytest.raises(UserError, match=r"do not fit into cuda:1's free memory.*model\.width"):
+        fitting_images(
+            objective,
+            wanted=8,
+            image_size=SIZE,
+            device=torch.device("cuda:1"),
+            precision="bf16",
+            local_ranks=1,
+        )

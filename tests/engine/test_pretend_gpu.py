@@ -66,10 +66,16 @@ def send(module: nn.Module) -> None:
                 part._buffers[name] = there(buffer)
 
 
+@pytest.mark.parametrize("half", [None, torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_a_step_stays_on_the_device_and_nobody_waits(
-    path: Path, request: pytest.FixtureRequest
+    path: Path,
+    half: torch.dtype | None,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
     recipe, objective, size = networks(path)
     average = Ema(objective.autoencoder)
     request.getfixturevalue("pretended")
@@ -79,9 +85,13 @@ def test_a_step_stays_on_the_device_and_nobody_waits(
     domains, slots = torch.empty(2, IMAGES, dtype=torch.int64, device="cuda")
     weights = torch.empty(len(objective.term_names), device="cuda")
 
-    total, measures = objective(images, domains, slots, weights)
-    assert total.device.type == "cuda"
-    assert {value.device.type for value in measures.values()} == {"cuda"}
+    with torch.autocast("cuda", half, enabled=half is not None):
+        assert torch.is_autocast_enabled("cuda") == (half is not None)
+        total, measures = objective(images, domains, slots, weights)
+    assert (total.device.type, total.dtype) == ("cuda", torch.float32)
+    assert {(value.device.type, value.dtype) for value in measures.values()} == {
+        ("cuda", torch.float32)
+    }
 
     groups = players(objective)
     optimizer = make_optimizer(groups, recipe.train)

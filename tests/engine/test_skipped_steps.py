@@ -33,8 +33,8 @@ def recipe(face_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def late(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     first = consensus.Consensus.__init__
 
-    def told_how(self: consensus.Consensus, accelerator: Any) -> None:
-        first(self, accelerator, late=request.param)
+    def told_how(self: consensus.Consensus, accelerator: Any, *, timeout: float) -> None:
+        first(self, accelerator, timeout=timeout, late=request.param)
 
     monkeypatch.setattr(consensus.Consensus, "__init__", told_how)
     return bool(request.param)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from srae_dist.objective.augment import Augmentation
 
@@ -66,3 +67,21 @@ def test_light_changes_contrast_and_brightness_within_its_bounds() -> None:
     assert contrast.max() <= 1.2
     assert contrast.std() > 0.05
     assert Augmentation(light=0.5)(ramp(64), SLOTS).abs().max() <= 1
+
+
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16], ids=str)
+def test_half_precision_moves_no_crop(half: torch.dtype) -> None:
+    exact = ALL(ramp(64), SLOTS)
+    with torch.autocast("cpu", half):
+        assert torch.equal(ALL(ramp(64), SLOTS), exact)
+
+
+def test_a_crop_is_where_a_sampling_grid_has_it() -> None:
+    """Pixel centres, as torch's own affine grid counts them."""
+    x, u = torch.rand(3, 2, 8, 12), torch.rand(3, 3)
+    side = 1 - 0.3 * u[:, 0]
+    place = (1 - side)[:, None] * (2 * u[:, 1:] - 1)
+    theta = torch.cat([torch.diag_embed(side[:, None].expand(-1, 2)), place[:, :, None]], dim=2)
+    grid = F.affine_grid(theta, [3, 2, 8, 12], align_corners=False)
+    wanted = F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+    torch.testing.assert_close(Augmentation(crop=0.3)._cropped(x, u), wanted)

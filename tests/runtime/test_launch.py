@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from srae_dist.bench.naive import as_torch_comes
 from srae_dist.core.errors import UserError
 from srae_dist.runtime import launch
 from srae_dist.runtime.launch import World, choose_precision, make_accelerator
@@ -162,6 +163,7 @@ def test_a_rank_finds_its_place(
             assert cpu  # without a GPU each rank would be a world of its own
 
     command = ["python", "/venv/bin/torchrun", "--nnodes", "2"]
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)  # as torch comes
     set_threads: list[int] = []
     monkeypatch.setattr(accelerate, "PartialState", Third)
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
@@ -176,8 +178,17 @@ def test_a_rank_finds_its_place(
     found = launch.join_world(given)
     assert (found.rank, found.size, found.local_size, found.machines) == (2, 4, 2, 2)
     assert found.launched
+    assert not torch.backends.cudnn.allow_tf32  # fp32 is fp32
     assert set_threads == [found.threads] == [threads]
     assert "GLOO_SOCKET_IFNAME" not in launch.os.environ  # two machines need their network
+
+
+def test_the_naive_step_rounds_fp32_as_torch_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    with as_torch_comes():
+        assert torch.backends.cudnn.allow_tf32
+        assert torch.backends.cudnn.enabled
+    assert not torch.backends.cudnn.allow_tf32
 
 
 @pytest.mark.parametrize(

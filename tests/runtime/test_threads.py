@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 
+from srae_dist.engine.networks import build_networks
 from srae_dist.engine.probe import step_seconds
+from srae_dist.recipe.load import load_recipe
 from srae_dist.runtime.threads import choose
-from tests.objective.tiny import SIZE, tiny_objective
+from tests.objective.tiny import SIZE
 
 
 @pytest.fixture(autouse=True)
@@ -31,9 +34,14 @@ def test_one_outlier_does_not_decide() -> None:
     assert choose(2, lambda: next(times))[0] == 1
 
 
-def test_a_probe_runs_the_objective_and_leaves_nothing_behind() -> None:
-    objective = tiny_objective()
-    before = {name: tensor.clone() for name, tensor in objective.state_dict().items()}
-    assert step_seconds(objective, micro_batch=2, image_size=SIZE, bf16=False) > 0
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_probe_runs_the_objective_and_leaves_nothing_behind(precision: str) -> None:
+    """Not even in the memory of codes, which ordinary steps fill."""
+    recipe = load_recipe(Path("builtin_plus"), overrides=["perceptual.weights=random"]).recipe
+    objective = build_networks(recipe, SIZE, num_domains=2)
+    before = {name: tensor.clone() for name, tensor in objective.named_buffers()}
+    assert any(name.startswith("memory.") for name in before)
+    assert step_seconds(objective, micro_batch=2, image_size=SIZE, precision=precision) > 0
     assert all(p.grad is None for p in objective.parameters())
-    assert all(torch.equal(before[name], t) for name, t in objective.state_dict().items())
+    changed = [name for name, b in objective.named_buffers() if not torch.equal(before[name], b)]
+    assert changed == []
