@@ -41,6 +41,7 @@ def load(
     stop: int = STEPS,
     workers: int = 0,
     substitute: bool = False,
+    pin: bool = False,
 ) -> Generator[Batch, None, None]:
     opened = open_split(tiny.root, "train")
     return make_loader(
@@ -52,9 +53,25 @@ def load(
         start_step=start,
         stop_step=stop,
         workers=workers,
-        pin=False,
+        pin=pin,
         substitute=substitute,
     )
+
+
+def test_all_that_goes_to_a_gpu_is_page_locked(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the images alone: a copy from ordinary memory may wait for what the GPU does."""
+    locked: set[int] = set()
+
+    def lock(tensor: torch.Tensor) -> torch.Tensor:
+        locked.add(tensor.data_ptr())
+        return tensor
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lock)  # without a GPU it is an error
+    batch = next(load(tiny, pin=True))
+    assert locked >= {part.data_ptr() for part in (batch.images, batch.domains, batch.slots)}
+    locked.clear()
+    next(load(tiny))
+    assert not locked
 
 
 def keys_by_step(tiny: Tiny, *, world: int, micro_batch: int, workers: int) -> list[list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -189,6 +190,32 @@ def test_the_naive_step_rounds_fp32_as_torch_comes(monkeypatch: pytest.MonkeyPat
         assert torch.backends.cudnn.allow_tf32
         assert torch.backends.cudnn.enabled
     assert not torch.backends.cudnn.allow_tf32
+
+
+@pytest.mark.parametrize(("gpu", "seconds"), [(False, 100), (True, 160)])
+def test_the_device_s_links_are_given_up_after_the_host_s(
+    gpu: bool, seconds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NCCL ends a process that waits too long; before that, the host's group names the silent."""
+    import accelerate
+
+    class First:
+        num_processes, process_index, device = 2, 0, GPU
+
+        def __init__(self, cpu: bool, timeout: timedelta) -> None:
+            assert timeout == timedelta(seconds=seconds)
+
+    monkeypatch.setattr(accelerate, "PartialState", First)
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: gpu)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(launch, "_parent_command", list)
+    for name, value in {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    for name in ("ACCELERATE_USE_CPU", "GLOO_SOCKET_IFNAME"):
+        monkeypatch.setenv(name, "")  # put back after the test
+        monkeypatch.delenv(name)
+    assert launch.join_world(1, timeout=100).size == 2
 
 
 @pytest.mark.parametrize(
