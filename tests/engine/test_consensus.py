@@ -12,7 +12,7 @@ import pytest
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="gloo ranks")
 
 RANK = """
-import sys, time
+import sys
 from accelerate import Accelerator
 from srae_dist.engine.consensus import Consensus
 from srae_dist.runtime.launch import join_world
