@@ -11,9 +11,12 @@ from srae_dist.engine.schedule import learning_rate
 from srae_dist.objective.routing import player_of
 from srae_dist.recipe.schema import Train
 
+_LEARNERS = ("autoencoder", "tuned")  # of what to show; the others judge them
+
 
 def players(objective: nn.Module) -> dict[str, list[nn.Parameter]]:
-    """Learning parameters of each player: ``autoencoder``, ``q_c``, perhaps ``q_d``, ``critic``."""
+    """Learning parameters of each player: ``autoencoder``, perhaps its ``tuned`` VGG-16, ``q_c``,
+    perhaps ``q_d`` and ``critic``."""
     groups: dict[str, list[nn.Parameter]] = {}
     for name, parameter in objective.named_parameters():
         if parameter.requires_grad:
@@ -28,7 +31,7 @@ def make_optimizer(groups: Mapping[str, list[nn.Parameter]], train: Train) -> to
             "params": members,
             "player": name,
             "lr": _base_rate(name, train),
-            "betas": train.betas if name == "autoencoder" else train.discriminator_betas,
+            "betas": train.betas if name in _LEARNERS else train.discriminator_betas,
         }
         for name, members in groups.items()
     ]
@@ -53,5 +56,5 @@ def clip_players(groups: Mapping[str, list[nn.Parameter]], limit: float) -> dict
 
 
 def _base_rate(player: str, train: Train) -> float:
-    rates = {"autoencoder": train.lr, "critic": train.critic_lr}
+    rates = {"autoencoder": train.lr, "tuned": train.tuned_lr, "critic": train.critic_lr}
     return rates.get(player, train.discriminator_lr)

@@ -29,7 +29,7 @@ def build_autoencoder(
     """Build the auto-encoder with weights drawn from ``seed``.
 
     Args:
-        eyes: where the frozen network's weights come from, if the model has one
+        eyes: where the weights of the domain stream's VGG-16 come from, if the model has one
             (``PerceptualNetwork``); a checkpoint brings them along.
 
     Raises:
@@ -47,12 +47,18 @@ def build_autoencoder(
             max_width=model.max_width,
             blocks=model.blocks,
             content_levels=model.content_levels,
-            eyes=PerceptualNetwork([EYES], weights=eyes, saved=True)
-            if model.domain_sees == "perceptual"
-            else None,
+            eyes=None if model.domain_sees == "trunk" else _eyes(model.domain_sees, eyes),
             modulate=model.decoder == "modulate",
             checkpoint_activations=checkpoint_activations,
         )
+
+
+def _eyes(kind: str, weights: str) -> PerceptualNetwork:
+    """VGG-16 as the domain stream sees it, its weights a part of the model."""
+    network = PerceptualNetwork([EYES], weights=weights, saved=True)
+    if kind == "tuned":
+        network.tune()
+    return network
 
 
 def build_discriminator(

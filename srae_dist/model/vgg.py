@@ -31,7 +31,7 @@ _RANDOM_SEED = 16
 
 
 class PerceptualNetwork(nn.Module):
-    """Images N 3 H W in [-1, 1] to the features of the named layers; no parameter ever learns."""
+    """Images N 3 H W in [-1, 1] to the features of the named layers; frozen unless tuned."""
 
     mean: Tensor
     std: Tensor
@@ -64,6 +64,11 @@ class PerceptualNetwork(nn.Module):
         _fill(self.features, weights, layers)
         self.requires_grad_(False)
         self.eval()
+
+    def tune(self) -> None:
+        """Let every layer learn but the first block's: edges and colours are what they are, and
+        where nothing below learns, no gradient goes through the largest maps."""
+        self.features[LAYERS["relu1_2"] + 1 :].requires_grad_(True)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         h = ((x + 1.0) * 0.5 - self.mean) / self.std

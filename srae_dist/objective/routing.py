@@ -92,6 +92,8 @@ def view_for(learners: frozenset[str]) -> View:
 
 def player_of(parameter: str) -> str:
     """Return which player (gradient clipping, learning rate) owns an objective parameter."""
+    if parameter.startswith("autoencoder.eyes."):
+        return "tuned"  # it brings what it knows along, and learns more slowly
     head = parameter.split(".", 1)[0]
     return head if head in DISCRIMINATORS else "autoencoder"
 

@@ -109,8 +109,9 @@ class Model(Section):
     """Channels of the image critic at full resolution; doubled twice."""
     content_levels: Annotated[int, Field(ge=0, le=256)] = 0
     """mu_c takes one of so many values from -1 to 1 (2 or more); 0: any, unbounded (paper)."""
-    domain_sees: Literal["trunk", "perceptual"] = "trunk"
-    """What z_d is read from: the trunk's features (paper), or VGG-16's, frozen, at relu3_3."""
+    domain_sees: Literal["trunk", "perceptual", "tuned"] = "trunk"
+    """What z_d is read from: the trunk's features (paper), or VGG-16's at relu3_3, frozen or tuned
+    with the rest."""
     decoder: Literal["concat", "modulate"] = "concat"
     """z_d joins z_c as channels (paper); modulate: it scales and shifts features, too."""
 
@@ -220,6 +221,8 @@ class Train(Section):
     """Adam's learning rate of q_c and q_d."""
     critic_lr: PositiveFloat = 2e-4
     """Adam's learning rate of the image critic; the same schedule as the auto-encoder's."""
+    tuned_lr: PositiveFloat = 1e-4
+    """Adam's learning rate of VGG-16 where domain_sees = "tuned"; the same schedule as lr."""
     betas: Annotated[tuple[Decay, Decay], Strict(False)] = (0.9, 0.99)
     """Adam's betas of the auto-encoder."""
     discriminator_betas: Annotated[tuple[Decay, Decay], Strict(False)] = (0.5, 0.99)

@@ -31,7 +31,7 @@ OPTIONS = {
     "dense_discriminators": 2,
     "content_levels": 3,
     "decoder": "modulate",
-    "domain_sees": "perceptual",
+    "domain_sees": "tuned",
 }
 
 

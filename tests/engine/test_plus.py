@@ -18,7 +18,7 @@ PLUS = {
     "model__content_levels": 3,
     "model__dense_discriminators": 1,
     "model__decoder": "modulate",
-    "model__domain_sees": "perceptual",
+    "model__domain_sees": "tuned",
     "objective__route": "encoder",
     "objective__confusion": "uniform",
     "objective__confusion_weight": 1.0,
