@@ -36,7 +36,9 @@ class Views:
                 "and flip are off in its recipe), so it has no other views; leave --views out."
             )
         self.count = count
-        self.augment = Augmentation(flip=data.flip, crop=data.crop, light=data.light)
+        self.augment = Augmentation(
+            flip=data.flip, crop=data.crop, stretch=data.stretch, light=data.light
+        )
         self.device = translator.device
 
     def __call__(self, pixels: Pixels) -> Iterator[ImageLike]:
@@ -65,7 +67,8 @@ def _data(recipe: Mapping[str, Any]) -> Data:
     try:
         told = dict(recipe.get("data", {}))
         values = {name: told.get(name, 0) for name in ("crop", "light")}
-        return Data.model_validate({**values, "flip": told.get("flip", False)})
+        flags = {name: told.get(name, False) for name in ("flip", "stretch")}
+        return Data.model_validate({**values, **flags})
     except (TypeError, ValueError, ValidationError):
         raise UserError(
             "The recipe in the checkpoint's header is damaged: its section data is none; "

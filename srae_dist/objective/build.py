@@ -42,7 +42,9 @@ def build_objective(
         layer_weights=perceptual.layer_weights or [1.0] * len(perceptual.layers),
         pixel=objective.pixel_weight > 0,
         priors=objective.content_prior > 0 or objective.domain_prior > 0,
-        augment=Augmentation(flip=data.flip, crop=data.crop, light=data.light, seed=seed),
+        augment=Augmentation(
+            flip=data.flip, crop=data.crop, stretch=data.stretch, light=data.light, seed=seed
+        ),
         seed=seed,
         q_sees=objective.q_sees,
         num_domains=num_domains,

@@ -74,6 +74,8 @@ class Data(Section):
     """Mirror half of the images, chosen by hash."""
     crop: Half = 0.0
     """Largest part of height and width cut off at a random place; what is left is enlarged."""
+    stretch: bool = False
+    """With crop: cut height and width each for itself, so that proportions tell nothing."""
     light: Half = 0.0
     """Largest change of contrast (a factor 1 +- light) and brightness (+- light / 2 of white)."""
     on_bad: Literal["error", "substitute"] = "error"
@@ -315,6 +317,11 @@ class Recipe(Section):
             raise ValueError(
                 f"train.global_batch = {train.global_batch} is not a multiple of "
                 f"data.lanes = {data.lanes}"
+            )
+        if data.stretch and not data.crop:
+            raise ValueError(
+                "data.stretch = true is about what is left of a crop, and data.crop = 0 cuts "
+                "nothing off"
             )
         if data.domains is not None and len(data.domains) < 2:
             raise ValueError("data.domains needs at least two domains")

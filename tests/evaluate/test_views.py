@@ -46,6 +46,14 @@ def test_mirrors_are_views_too(tmp_path: Path) -> None:
     assert all(torch.equal(view, x) or torch.equal(view, x.flip(3)) for view in shown)
 
 
+def test_views_are_stretched_where_training_stretched(tmp_path: Path) -> None:
+    plain, stretched = (
+        list(Views(trained(tmp_path / str(s), crop=0.4, stretch=s), 3)(PIXELS))[1:]
+        for s in (False, True)
+    )
+    assert not any(torch.allclose(a, b) for a, b in zip(plain, stretched, strict=True))
+
+
 def test_a_model_of_unchanged_images_has_no_other_views(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--views 8: the model was trained on images as they are"):
         Views(trained(tmp_path, crop=0.0, flip=False), 8)

@@ -58,6 +58,16 @@ def test_crops_are_squares_inside_the_image_of_every_size_and_place() -> None:
     assert x[:, 2].abs().max() == 0
 
 
+def test_stretching_cuts_height_and_width_each_for_itself() -> None:
+    plain, x = (Augmentation(crop=0.3, stretch=s)(ramp(64), SLOTS) for s in (False, True))
+    span = (x.amax((2, 3)) - x.amin((2, 3)))[:, :2] / (2 - 2 / 16)
+    assert 0.65 < span.min() < 0.78
+    assert span.max() < 1.001
+    assert abs(torch.corrcoef(span.T)[0, 1]) < 0.3
+    # the width is cut as it would be without
+    assert torch.allclose(x[:, 0], plain[:, 0], atol=1e-5)
+
+
 def test_light_changes_contrast_and_brightness_within_its_bounds() -> None:
     x = Augmentation(light=0.2)(0.5 * ramp(64), SLOTS)
     brightness = x[:, 2].mean((1, 2))
@@ -78,10 +88,10 @@ def test_half_precision_moves_no_crop(half: torch.dtype) -> None:
 
 def test_a_crop_is_where_a_sampling_grid_has_it() -> None:
     """Pixel centres, as torch's own affine grid counts them."""
-    x, u = torch.rand(3, 2, 8, 12), torch.rand(3, 3)
-    side = 1 - 0.3 * u[:, 0]
-    place = (1 - side)[:, None] * (2 * u[:, 1:] - 1)
-    theta = torch.cat([torch.diag_embed(side[:, None].expand(-1, 2)), place[:, :, None]], dim=2)
+    x, off, where = torch.rand(3, 2, 8, 12), torch.rand(3, 2), torch.rand(3, 2)
+    side = 1 - 0.3 * off
+    place = (1 - side) * (2 * where - 1)
+    theta = torch.cat([torch.diag_embed(side), place[:, :, None]], dim=2)
     grid = F.affine_grid(theta, [3, 2, 8, 12], align_corners=False)
     wanted = F.grid_sample(x, grid, padding_mode="border", align_corners=False)
-    torch.testing.assert_close(Augmentation(crop=0.3)._cropped(x, u), wanted)
+    torch.testing.assert_close(Augmentation(crop=0.3)._cropped(x, off, where), wanted)

@@ -129,6 +129,7 @@ def test_windows_byte_order_mark_and_line_ends(tmp_path: Path) -> None:
             ("objective.likeness_weight = 0.5", "objective.critic_weight = 0"),
         ),
         ("[objective]\nown_numbers = 3\n", ("objective.own_numbers = 3", "pools none")),
+        ("[data]\nstretch = true\n", ("data.stretch = true", "data.crop = 0")),
         (
             '[objective]\ndomain_code = "pooled"\nown_numbers = 16\n',
             ("objective.own_numbers = 16", "model.domain_channels = 16", "at most 15"),
