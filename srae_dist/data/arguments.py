@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -63,7 +64,9 @@ def pattern(text: str | None) -> re.Pattern[str] | None:
     if text is None:
         return None
     try:
-        made = re.compile(text)
+        with warnings.catch_warnings():  # of patterns that Python may read otherwise one day
+            warnings.simplefilter("ignore", FutureWarning)
+            made = re.compile(text)
     except (re.error, OverflowError, RecursionError) as error:
         raise UserError(
             f"--label-regex '{text}' is no regular expression: {error}; mend it."

@@ -81,6 +81,11 @@ def test_label_patterns(text: str) -> None:
         assert pattern is not None and pattern.groups >= 1
 
 
+@pytest.mark.filterwarnings("error")
+def test_what_python_may_read_otherwise_one_day_is_no_news_to_a_user() -> None:
+    assert arguments.pattern("([[a]+)") is not None
+
+
 @given(st.lists(st.text(alphabet="ab=0123", max_size=8), max_size=3))
 def test_limits(texts: list[str]) -> None:
     try:
