@@ -247,6 +247,7 @@ def _write(
     from srae_dist.data.writer import write
     from srae_dist.recipe.schema import Model
     from srae_dist.runtime import console
+    from srae_dist.runtime.signals import ctrl_c_kept
 
     for note in source.notes if part.number == 1 else ():
         console.info(note)
@@ -254,17 +255,18 @@ def _write(
         side = f"{form.size} x {form.size}"
         console.warn(f"training with default values refuses {side} images: {reason}.")
     try:
-        return write(
-            out,
-            source,
-            splits,
-            form=form,
-            part=part,
-            processes=processes,
-            force=force,
-            progress=functools.partial(console.progress, label="images"),
-            tell=console.info,
-        )
+        with ctrl_c_kept():
+            return write(
+                out,
+                source,
+                splits,
+                form=form,
+                part=part,
+                processes=processes,
+                force=force,
+                progress=functools.partial(console.progress, label="images"),
+                tell=console.info,
+            )
     except KeyboardInterrupt:
         if any((out / PARTIAL).glob("*.tar")):
             console.warn(f"finished shards wait in {out / PARTIAL}; the same command goes on.")

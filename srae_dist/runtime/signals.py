@@ -32,11 +32,27 @@ def ending_as_ctrl_c() -> Iterator[None]:
                 signal.signal(number, signal.default_int_handler)
                 mine.append(number)
     try:
-        yield
+        with ctrl_c_kept():
+            yield
     finally:
         for number in mine:
             if signal.getsignal(number) is signal.default_int_handler:
                 signal.signal(number, signal.SIG_DFL)
+
+
+@contextlib.contextmanager
+def ctrl_c_kept() -> Iterator[None]:
+    """Raise KeyboardInterrupt again where Python's own locks have made another error of it.
+
+    One that reaches ``threading.Condition.wait`` while that takes its lock back ends as
+    "RuntimeError: release unlocked lock", and every wait for a pool's work may be hit so.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
+        raise
 
 
 def outlive_launcher_s_sigterm(*, launched: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 
 import pytest
 
@@ -95,3 +96,23 @@ def test_who_starts_a_run_by_hand_may_leave(monkeypatch: pytest.MonkeyPatch) -> 
         assert stop.reason is None
         signal.raise_signal(signal.SIGTERM)
         assert stop.reason == "SIGTERM"
+
+
+class Unlucky(threading.Condition):
+    """One that a Ctrl-C hits while it takes its lock back."""
+
+    def _acquire_restore(self, state: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_a_ctrl_c_stays_one_amid_locks() -> None:
+    unlucky = Unlucky(threading.Lock())
+    with pytest.raises(RuntimeError), unlucky:  # why it must be kept
+        unlucky.wait(0)
+    with pytest.raises(KeyboardInterrupt), signals.ending_as_ctrl_c(), unlucky:
+        unlucky.wait(0)
+
+
+def test_other_errors_stay_what_they_are() -> None:
+    with pytest.raises(RuntimeError, match="mine"), signals.ctrl_c_kept():
+        raise RuntimeError("mine")
