@@ -1,11 +1,12 @@
 """Classification by codes (paper, Sec. 4.3): probes of z_d against the domain or a content label.
 
-Which kind of probe counts is chosen by cross-validation on training codes; test codes are touched
-once, to score.
+Which kind of probe counts is chosen by cross-validation on training codes, the simplest where it
+can hardly tell; test codes are touched once, to score.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -79,7 +80,7 @@ def classify(
     found = probe((x, y), (u, truth), classes=len(classes), seeds=seeds, names=names, adjust=adjust)
     folds = {name: _cross_validate(name, x, y, len(classes), adjust) for name in names}
     measure = "accuracy" if prior == "natural" else "balanced_accuracy"
-    chosen = max(names, key=lambda name: float(folds[name][measure] or 0.0))
+    chosen = simplest_of_the_best(folds, measure)
     probes = {
         name: {
             "cv": folds[name],
@@ -102,7 +103,8 @@ def classify(
         **_baseline_values(baselines(y, truth, classes=len(classes))),
         "probes": probes,
         "chosen": chosen,
-        "chosen_by": f"{measure} over {FOLDS} folds of the training codes",
+        "chosen_by": f"{measure} over {FOLDS} folds of the training codes: of those within one "
+        "standard error of the best, the simplest",
         **_headline(probes[chosen]),
     }
     if adapt:
@@ -118,6 +120,26 @@ def classify(
         values=values,
         tables=make_tables(values),
     )
+
+
+def simplest_of_the_best(
+    folds: Mapping[str, Mapping[str, float | None]], measure: str = "accuracy"
+) -> str:
+    """Choose a kind of probe by its scores on the folds (Breiman et al. 1984, Sec. 3.4.3).
+
+    The best score alone would choose by chance where folds hardly differ, as those of codes that
+    a model has learnt by heart do not.
+
+    Args:
+        folds: for each of some kinds of ``PROBES``, ``measure`` and ``{measure}_std`` over folds.
+
+    Returns:
+        Of all kinds within one standard error of the best, the first of ``PROBES``.
+    """
+    means = {name: float(found[measure] or 0.0) for name, found in folds.items()}
+    best = max(means, key=lambda name: means[name])
+    least = means[best] - float(folds[best][f"{measure}_std"] or 0.0) / math.sqrt(FOLDS)
+    return next(name for name in PROBES if name in means and means[name] >= least)
 
 
 def _read(

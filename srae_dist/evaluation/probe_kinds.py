@@ -94,6 +94,7 @@ def _vote(near: Classes, classes: int) -> Floats:
     return np.stack([np.mean(near == number, axis=1) for number in range(classes)], axis=1)
 
 
+# A plane between classes, a smooth surface, any shape at all: the simplest first.
 KINDS: dict[str, Callable[[Floats, Classes, NDArray[np.bool_], int, int], Probe]] = {
     "linear": linear,
     "mlp": mlp,

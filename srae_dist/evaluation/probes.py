@@ -21,7 +21,7 @@ from srae_dist.evaluation.probe_kinds import KINDS, Classes, Floats, Probe
 from srae_dist.evaluation.scores import ClassScores, score, spread
 from srae_dist.evaluation.subsets import held_out
 
-PROBES = tuple(KINDS)
+PROBES = tuple(KINDS)  # the simplest first
 TITLES = {
     "linear": "logistic regression",
     "mlp": "two-layer MLP",

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from srae_dist.core.errors import UserError
-from srae_dist.evaluation.classification import classify
+from srae_dist.evaluation.classification import classify, simplest_of_the_best
 from tests.evaluation.coded import coded
 
 
@@ -41,9 +41,34 @@ def test_test_images_have_no_say_in_the_choice() -> None:
     wrong = classify(train, other, seeds=1, names=names).values
     assert right["chosen"] == wrong["chosen"]
     assert right["probes"][right["chosen"]]["cv"] == wrong["probes"][wrong["chosen"]]["cv"]
-    cv = {name: found["cv"]["accuracy"] for name, found in right["probes"].items()}
-    assert cv[right["chosen"]] == max(cv.values())
     assert wrong["test_accuracy"] == pytest.approx(1 - right["test_accuracy"])
+
+
+@pytest.mark.parametrize(
+    ("linear", "mlp", "knn", "std", "chosen"),
+    [
+        (0.98, 0.985, 0.99, 0.025, "linear"),  # 0.025 / sqrt(5) is 0.011: no telling them apart
+        (0.98, 0.985, 0.99, 0.01, "knn"),
+        (0.95, 0.982, 0.99, 0.025, "mlp"),
+        (0.99, 0.98, 0.98, 0.01, "linear"),
+        (0.5, 0.5, 0.5, 0.0, "linear"),
+    ],
+)
+def test_of_what_folds_hardly_tell_apart_the_simplest_is_chosen(
+    linear: float, mlp: float, knn: float, std: float, chosen: str
+) -> None:
+    means = {"knn": knn, "linear": linear, "mlp": mlp}  # their order says nothing
+    folds = {name: {"auc": mean, "auc_std": std} for name, mean in means.items()}
+    assert simplest_of_the_best(folds, "auc") == chosen
+
+
+def test_one_fold_or_none_chooses_the_best() -> None:
+    folds = {
+        "linear": {"accuracy": 0.97, "accuracy_std": None},
+        "mlp": {"accuracy": 0.98, "accuracy_std": None},
+        "knn": {"accuracy": None, "accuracy_std": None},
+    }
+    assert simplest_of_the_best(folds) == "mlp"
 
 
 def test_an_equal_prior_finds_the_rare_class() -> None:
