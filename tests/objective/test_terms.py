@@ -137,9 +137,13 @@ def test_half_precision_is_summed_in_float32() -> None:
     assert terms.pixel(f, t).dtype == torch.float32
 
 
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16, torch.float16])
-def test_squared_error_is_the_plain_formula_s(kind: torch.dtype) -> None:
-    f, t = torch.randn(2, 3, 4, 5, 6, generator=torch.Generator().manual_seed(0)).to(kind)
+def test_squared_error_is_the_plain_formula_s(
+    kind: torch.dtype, layout: torch.memory_format
+) -> None:
+    both = torch.randn(2, 3, 4, 5, 6, generator=torch.Generator().manual_seed(0)).to(kind)
+    f, t = (x.contiguous(memory_format=layout) for x in both)
     plain = f.float().requires_grad_()
     f.requires_grad_()
     found = terms.mean_squared_error(f, t)
